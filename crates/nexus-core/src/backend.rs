@@ -92,7 +92,8 @@ pub trait Backend: Send + Sync + 'static {
         Err(Error::unsupported(Operation::RemoveDir).with_path(path.as_str()))
     }
 
-    /// Releases connections and handles. Idempotent. Every later call answers `Closed`.
+    /// Releases connections and handles. Idempotent. Every later call answers `Closed`. Dropping the
+    /// backend releases them too, without waiting.
     async fn close(&self) -> Result<()>;
 }
 

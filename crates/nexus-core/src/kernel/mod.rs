@@ -71,6 +71,13 @@ pub struct KernelBuilder {
 }
 
 impl KernelBuilder {
+    /// The backends that can be mounted, instead of those given first.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Memory for read-ahead and write-behind of all transfers together, in bytes. Default 256 MiB.
     /// Each transfer may hold one piece beyond it.
     #[must_use]
