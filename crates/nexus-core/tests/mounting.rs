@@ -1,5 +1,7 @@
 //! The life of mounts, seen from outside: order, all or nothing, collisions, closing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -173,6 +173,16 @@ impl Kernel {
     pub async fn remove_all(&self, path: impl IntoPath) -> Result<TreeReport> {
         let path = path.into_path()?;
         let mut report = TreeReport::default();
+        if self.directories(&path)? == Directories::Virtual {
+            // Such a store can not refuse to delete a directory: it has none to see.
+            if self.stat(&path).await?.is_dir() {
+                self.remove_below(&path, &mut report, true).await?;
+            } else {
+                self.delete(&path).await?;
+                report.files += 1;
+            }
+            return Ok(report);
+        }
         // A plain delete first: it tells a directory from a link to one.
         match self.delete(&path).await {
             Ok(()) => report.files += 1,
@@ -184,15 +194,13 @@ impl Kernel {
         Ok(report)
     }
 
+    fn directories(&self, path: &VfsPath) -> Result<Directories> {
+        let visit = self.place_to_change(path, Operation::Delete, is_a_mount_point)?;
+        Ok(visit.ticket.backend().info().capabilities.directories)
+    }
+
+    /// Depth first, with what is still to do on a stack: a directory goes after what is in it.
     async fn remove_tree(&self, top: &VfsPath, report: &mut TreeReport) -> Result<()> {
-        let visit = self.place_to_change(top, Operation::Delete, is_a_mount_point)?;
-        let real = visit.ticket.backend().info().capabilities.directories == Directories::Real;
-        drop(visit);
-        if !real {
-            return self.remove_below(top, report, true).await.map(drop);
-        }
-        // Depth first, with the directories above on a stack of their own: a directory is removed
-        // after what is in it.
         let mut stack = vec![(top.clone(), false)];
         while let Some((dir, emptied)) = stack.pop() {
             if emptied {
