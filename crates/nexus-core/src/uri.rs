@@ -107,6 +107,12 @@ impl MountUri {
         self.options.iter().map(|(name, _)| name.as_str())
     }
 
+    /// This URI with another location: no authority, and `path`, which is literal.
+    #[must_use]
+    pub fn rooted_at(&self, path: &str) -> Self {
+        Self { authority: String::new(), path: path.to_owned(), ..self.clone() }
+    }
+
     /// Whether this URI carries a secret: user information, or an option that is named like one.
     /// Such a URI must not be saved.
     #[must_use]
