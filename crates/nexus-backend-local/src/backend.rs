@@ -269,7 +269,7 @@ fn delete(root: &Root, target: &DeleteTarget, sync: bool) -> Result<Deleted> {
             Err(error) => return Err(error),
         }
     }
-    match rustix::fs::unlinkat(&place.dir, &*place.name, AtFlags::empty()) {
+    match rustix::fs::unlinkat(&place.dir, &place.name, AtFlags::empty()) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Deleted::Absent),
         // Some systems say EPERM for a directory.
@@ -312,10 +312,9 @@ fn copy(
         EntryKind::Directory => return Err(is_a_directory(from)),
         _ => return Err(not_a_file(from)),
     }
-    let to = publishing.resolve(to)?;
-    let about_target = |error: Errno| root.error(error, &to);
-    let replaces = publishing.check(&to)?;
-    let temp = Temp::new(&root.nearest(&to)?, replaces).map_err(about_target)?;
+    let spot = publishing.find(to)?;
+    let about_target = |error: Errno| root.error(error, to);
+    let temp = publishing.temp(&spot, spot.current.is_some())?;
     let method = clone_content(&source, &temp, before.size, stop).map_err(|error| match error {
         CopyFault::Source(error) => about_source(error),
         CopyFault::Target(error) => about_target(error),
@@ -329,7 +328,7 @@ fn copy(
             .with_hint("copy it again"));
     }
     let digest = digests.digest(&source, &before);
-    publishing.publish(&to, temp, before.size, digest)?;
+    publishing.publish(spot, temp, before.size, digest)?;
     Ok(method)
 }
 
@@ -423,7 +422,7 @@ fn rename(root: &Root, from: &VfsPath, to: &VfsPath, mode: &WriteMode, sync: boo
     let renamed = if is_dir || *mode == WriteMode::Create {
         move_without_replacing(&source.dir, &source.name, &target)
     } else {
-        rustix::fs::renameat(&source.dir, &*source.name, &target.dir, &*target.name)
+        rustix::fs::renameat(&source.dir, &source.name, &target.dir, &target.name)
     };
     renamed.map_err(|error| match error {
         Errno::INVAL if is_dir => {
@@ -476,7 +475,7 @@ fn remove_dir(root: &Root, path: &VfsPath, sync: bool) -> Result<()> {
             .with_operation(Operation::RemoveDir)
             .with_path(path.as_str()));
     };
-    let remove = || rustix::fs::unlinkat(&place.dir, &*place.name, AtFlags::REMOVEDIR);
+    let remove = || rustix::fs::unlinkat(&place.dir, &place.name, AtFlags::REMOVEDIR);
     match remove() {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {
             // What keeps it from being empty may be left from a killed process.

@@ -5,7 +5,7 @@
 //! `cap-std` does it segment by segment.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -44,9 +44,9 @@ pub(crate) struct Root {
 }
 
 /// A directory below the root, and a name in it.
-pub(crate) struct Place<'a> {
+pub(crate) struct Place {
     pub(crate) dir: OwnedFd,
-    pub(crate) name: Cow<'a, OsStr>,
+    pub(crate) name: OsString,
 }
 
 const READ: OFlags =
@@ -173,7 +173,7 @@ impl Root {
     }
 
     /// The directory that holds `path`, and its name there. `None` for the root.
-    pub(crate) fn place<'a>(&self, path: &'a VfsPath) -> Result<Option<Place<'a>>> {
+    pub(crate) fn place(&self, path: &VfsPath) -> Result<Option<Place>> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(None);
         };
@@ -183,7 +183,7 @@ impl Root {
     }
 
     /// As [`Root::place`], making the directories above that are missing.
-    pub(crate) fn place_made<'a>(&self, path: &'a VfsPath) -> Result<Option<Place<'a>>> {
+    pub(crate) fn place_made(&self, path: &VfsPath) -> Result<Option<Place>> {
         match self.place(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             found => return found,
@@ -210,7 +210,7 @@ impl Root {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 made => made?,
             };
-            let made = rustix::fs::mkdirat(&above, &*name, Mode::from_raw_mode(0o777));
+            let made = rustix::fs::mkdirat(&above, &name, Mode::from_raw_mode(0o777));
             match made {
                 Ok(()) | Err(Errno::NOENT) => {}
                 // A link that leads nowhere is there, too.
@@ -285,8 +285,8 @@ impl Root {
 }
 
 /// What is in the place of a name, a link itself included.
-pub(crate) fn look_at(place: &Place<'_>) -> io::Result<Option<Attributes>> {
-    match rustix::fs::statat(&place.dir, &*place.name, AtFlags::SYMLINK_NOFOLLOW) {
+pub(crate) fn look_at(place: &Place) -> io::Result<Option<Attributes>> {
+    match rustix::fs::statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(Attributes::from(stat))),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
@@ -302,12 +302,10 @@ fn on_disk(path: &VfsPath) -> Result<Cow<'_, [u8]>> {
     names::decode(path.key()).map_err(|error| error.with_path(path.as_str()))
 }
 
-fn name_on_disk<'a>(name: &'a str, path: &VfsPath) -> Result<Cow<'a, OsStr>> {
+fn name_on_disk(name: &str, path: &VfsPath) -> Result<OsString> {
     on_disk(path)?;
-    Ok(match names::decode(name).map_err(|error| error.with_path(path.as_str()))? {
-        Cow::Borrowed(bytes) => Cow::Borrowed(OsStr::from_bytes(bytes)),
-        Cow::Owned(bytes) => Cow::Owned(OsStr::from_bytes(&bytes).to_owned()),
-    })
+    let name = names::decode(name).map_err(|error| error.with_path(path.as_str()))?;
+    Ok(OsStr::from_bytes(&name).to_owned())
 }
 
 fn relative(path: &[u8]) -> &Path {

@@ -60,7 +60,7 @@ impl Temp {
     }
 
     /// Puts the file in a place where nothing is.
-    fn link(&mut self, place: &Place<'_>) -> rustix::io::Result<()> {
+    fn link(&mut self, place: &Place) -> rustix::io::Result<()> {
         let Some((dir, name)) = &self.named else {
             let linked = self.link_as(&place.dir, &place.name);
             if linked == Err(Errno::NOENT) && !has_proc() {
@@ -78,7 +78,7 @@ impl Temp {
     }
 
     /// Puts the file in the place of another, atomically.
-    fn replace(&mut self, place: &Place<'_>) -> rustix::io::Result<()> {
+    fn replace(&mut self, place: &Place) -> rustix::io::Result<()> {
         if self.named.is_none() {
             let name = temporary_name();
             self.link_as(&place.dir, &name)?;
@@ -86,7 +86,7 @@ impl Temp {
             self.named = Some((dir, name));
         }
         let Some((dir, name)) = &self.named else { return Err(Errno::NOENT) };
-        rustix::fs::renameat(dir, name, &place.dir, &*place.name)?;
+        rustix::fs::renameat(dir, name, &place.dir, &place.name)?;
         self.named = None;
         Ok(())
     }
@@ -130,21 +130,21 @@ pub(crate) fn sweep_if_left(dir: impl std::os::fd::AsFd, name: &std::ffi::OsStr)
 pub(crate) fn move_without_replacing(
     dir: &OwnedFd,
     name: &std::ffi::OsStr,
-    to: &Place<'_>,
+    to: &Place,
 ) -> rustix::io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    match rustix::fs::renameat_with(dir, name, &to.dir, &*to.name, RenameFlags::NOREPLACE) {
+    match rustix::fs::renameat_with(dir, name, &to.dir, &to.name, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         moved => return moved,
     }
     // A file system without the flag: a hard link never replaces. Directories have none; they are
     // moved under the lock that the caller holds.
-    match rustix::fs::linkat(dir, name, &to.dir, &*to.name, AtFlags::empty()) {
+    match rustix::fs::linkat(dir, name, &to.dir, &to.name, AtFlags::empty()) {
         Ok(()) => rustix::fs::unlinkat(dir, name, AtFlags::empty()),
         Err(Errno::PERM | Errno::OPNOTSUPP) => {
-            match rustix::fs::statat(&to.dir, &*to.name, AtFlags::SYMLINK_NOFOLLOW) {
+            match rustix::fs::statat(&to.dir, &to.name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(_) => Err(Errno::EXIST),
-                Err(Errno::NOENT) => rustix::fs::renameat(dir, name, &to.dir, &*to.name),
+                Err(Errno::NOENT) => rustix::fs::renameat(dir, name, &to.dir, &to.name),
                 Err(error) => Err(error),
             }
         }
@@ -152,10 +152,13 @@ pub(crate) fn move_without_replacing(
     }
 }
 
-/// Where a file is to be published, and what is there now.
-pub(crate) struct Target<'a> {
-    place: Place<'a>,
-    current: Option<Attributes>,
+/// Where a file is to be published, and what was there when it was looked up.
+pub(crate) struct Spot {
+    /// The path meant: a link was followed.
+    pub(crate) path: VfsPath,
+    /// None while the directory above is missing.
+    place: Option<Place>,
+    pub(crate) current: Option<Attributes>,
 }
 
 /// How a file is published.
@@ -167,104 +170,105 @@ pub(crate) struct Publishing<'a> {
 }
 
 impl Publishing<'_> {
-    /// The path to publish at: `path`, or what a link there leads to.
-    pub(crate) fn resolve(&self, path: &VfsPath) -> Result<VfsPath> {
-        let Some(place) = self.existing_place(path)? else { return Ok(path.clone()) };
-        match look_at(&place).map_err(|error| self.root.error(error, path))? {
-            Some(Attributes { kind: EntryKind::Symlink, .. }) => self.root.follow(path),
-            _ => Ok(path.clone()),
+    /// Finds where `path` is to be published, and refuses what can be refused before a byte is
+    /// written.
+    pub(crate) fn find(&self, path: &VfsPath) -> Result<Spot> {
+        let mut spot = self.look_up(path.clone())?;
+        if spot.current.is_some_and(|current| current.kind == EntryKind::Symlink) {
+            spot = self.look_up(self.root.follow(path)?)?;
         }
+        self.check(spot.current.as_ref(), &spot.path)?;
+        Ok(spot)
     }
 
-    fn existing_place<'p>(&self, path: &'p VfsPath) -> Result<Option<Place<'p>>> {
-        match self.root.place(path) {
-            Ok(None) => Err(is_a_directory(path)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            found => found,
-        }
-    }
-
-    /// Refuses what can be refused before a byte is written; answers whether something will be
-    /// replaced.
-    pub(crate) fn check(&self, path: &VfsPath) -> Result<bool> {
-        let current = match self.existing_place(path)? {
-            Some(place) => look_at(&place).map_err(|error| self.root.error(error, path))?,
-            None => None,
+    fn look_up(&self, path: VfsPath) -> Result<Spot> {
+        let place = match self.root.place(&path) {
+            Ok(Some(place)) => place,
+            Ok(None) => return Err(is_a_directory(&path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Spot { path, place: None, current: None });
+            }
+            Err(error) => return Err(error),
         };
-        self.check_current(current.as_ref(), path)?;
-        Ok(current.is_some())
+        let current = look_at(&place).map_err(|error| self.root.error(error, &path))?;
+        Ok(Spot { path, place: Some(place), current })
     }
 
-    fn check_current(&self, current: Option<&Attributes>, path: &VfsPath) -> Result<()> {
+    fn check(&self, current: Option<&Attributes>, path: &VfsPath) -> Result<()> {
         match current.map(|current| current.kind) {
             None | Some(EntryKind::File) => {}
             Some(EntryKind::Directory) => return Err(is_a_directory(path)),
             Some(_) => return Err(not_a_file(path)),
         }
-        let version = current.map(Attributes::version);
+        let version = match self.mode {
+            WriteMode::Overwrite => None,
+            _ => current.map(Attributes::version),
+        };
         self.mode.check(version.as_ref()).map_err(|error| error.with_path(path.as_str()))
     }
 
-    /// Publishes a file whose content is complete. `path` was resolved before.
+    /// A file that is not seen yet, on the file system of the spot; `named` as for [`Temp::new`].
+    pub(crate) fn temp(&self, spot: &Spot, named: bool) -> Result<Temp> {
+        let made = match &spot.place {
+            Some(place) => Temp::new(&place.dir, named),
+            None => Temp::new(&self.root.nearest(&spot.path)?, false),
+        };
+        made.map_err(|error| self.root.error(error, &spot.path))
+    }
+
+    /// Publishes a file whose content is complete.
     pub(crate) fn publish(
         &self,
-        path: &VfsPath,
+        spot: Spot,
         mut temp: Temp,
         size: u64,
         digest: Option<Digest>,
     ) -> Result<Metadata> {
-        let about = |error: Errno| self.root.error(error, path);
+        let Spot { path, place, current } = spot;
+        let about = |error: Errno| self.root.error(error, &path);
         let kept = stamp(&temp.file, size, digest).map_err(about)?;
         if self.full {
             rustix::fs::fsync(&temp.file).map_err(about)?;
         }
-        let target = self.target(path)?;
-        self.check_current(target.current.as_ref(), path)?;
-        let published = match &target.current {
-            Some(current) => {
-                // The new content takes over who may read it.
-                let mode = Mode::from_raw_mode(current.mode as rustix::fs::RawMode);
-                rustix::fs::fchmod(&temp.file, mode).map_err(about)?;
-                temp.replace(&target.place)
-            }
-            None => temp.link(&target.place),
+        let replaces = matches!(self.mode, WriteMode::Replace(_));
+        let place = match place {
+            Some(place) => place,
+            None if replaces => return Err(about(Errno::NOENT)),
+            None => self.root.place_made(&path)?.ok_or_else(|| is_a_directory(&path))?,
         };
-        match published {
-            Err(Errno::EXIST) if *self.mode == WriteMode::Overwrite => {
-                // Somebody else was first: theirs is replaced.
-                let again = self.target(path)?;
-                self.check_current(again.current.as_ref(), path)?;
-                temp.replace(&again.place).map_err(about)?;
+        // Where nothing is, publishing can not undo what another writer decided on: no lock.
+        let linked =
+            if current.is_none() && !replaces { temp.link(&place) } else { Err(Errno::EXIST) };
+        match linked {
+            Err(Errno::EXIST) if *self.mode != WriteMode::Create => {
+                self.replace(&mut temp, &place, &path)?;
             }
             done => done.map_err(about)?,
         }
         if self.full {
-            rustix::fs::fsync(&target.place.dir).map_err(about)?;
+            rustix::fs::fsync(&place.dir).map_err(about)?;
         }
         let attributes = rustix::fs::fstat(&temp.file).map(Attributes::from).map_err(about)?;
         Ok(attributes.metadata(digest.filter(|_| kept)))
     }
 
-    /// The place to publish at, locked as the mode needs it.
-    fn target<'p>(&self, path: &'p VfsPath) -> Result<Target<'p>> {
-        let replaces = matches!(self.mode, WriteMode::Replace(_));
-        let place = if replaces { self.root.place(path)? } else { self.root.place_made(path)? };
-        let place = place.ok_or_else(|| is_a_directory(path))?;
-        let look = || look_at(&place).map_err(|error| self.root.error(error, path));
-        let hold =
-            |hold| lock::hold(&place.dir, hold).map_err(|error| error.with_path(path.as_str()));
-        let current = if replaces {
-            hold(Hold::Alone)?;
-            look()?
-        } else {
-            let current = look()?;
-            // Where nothing is, publishing can not undo what another writer decided on.
-            if current.is_some() {
-                hold(Hold::Shared)?;
+    /// Puts the file in the place of what is there, when the mode still allows it.
+    fn replace(&self, temp: &mut Temp, place: &Place, path: &VfsPath) -> Result<()> {
+        let about = |error: Errno| self.root.error(error, path);
+        let alone = matches!(self.mode, WriteMode::Replace(_));
+        let hold = if alone { Hold::Alone } else { Hold::Shared };
+        lock::hold(&place.dir, hold).map_err(|error| error.with_path(path.as_str()))?;
+        let current = look_at(place).map_err(|error| self.root.error(error, path))?;
+        self.check(current.as_ref(), path)?;
+        if let Some(current) = current {
+            // The new content takes over who may read it.
+            let made = rustix::fs::fstat(&temp.file).map(Attributes::from).map_err(about)?;
+            if made.mode != current.mode {
+                let mode = Mode::from_raw_mode(current.mode as rustix::fs::RawMode);
+                rustix::fs::fchmod(&temp.file, mode).map_err(about)?;
             }
-            current
-        };
-        Ok(Target { place, current })
+        }
+        temp.replace(place).map_err(about)
     }
 }
 

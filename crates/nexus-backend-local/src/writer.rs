@@ -46,14 +46,12 @@ pub(crate) async fn write(
 ) -> Result<Metadata> {
     blocking::run(move || {
         let publishing = destination.publishing(&mode);
-        let path = publishing.resolve(&path)?;
-        let replaces = publishing.check(&path)?;
-        let about = |error: Errno| destination.root.error(error, &path);
-        let dir = destination.root.nearest(&path)?;
-        let temp = Temp::new(&dir, replaces).map_err(about)?;
-        write_all(&temp, std::slice::from_ref(&content), 0).map_err(about)?;
+        let spot = publishing.find(&path)?;
+        let temp = publishing.temp(&spot, spot.current.is_some())?;
+        write_all(&temp, std::slice::from_ref(&content), 0)
+            .map_err(|error| destination.root.error(error, &spot.path))?;
         let digest = Digest::of(&content);
-        publishing.publish(&path, temp, content.len() as u64, Some(digest))
+        publishing.publish(spot, temp, content.len() as u64, Some(digest))
     })
     .await
 }
@@ -121,10 +119,10 @@ pub(crate) async fn upload(
 ) -> Result<LocalUpload> {
     blocking::run(move || {
         let publishing = destination.publishing(&mode);
-        let path = publishing.resolve(&path)?;
-        publishing.check(&path)?;
-        let dir = destination.root.nearest(&path)?;
-        let temp = Temp::new(&dir, false).map_err(|e| destination.root.error(e, &path))?;
+        let spot = publishing.find(&path)?;
+        // Long uploads outlive what was looked up: `finish` looks again. A file without a name
+        // leaves nothing behind, whatever happens.
+        let temp = publishing.temp(&spot, false)?;
         Ok(LocalUpload {
             destination,
             budget,
@@ -236,7 +234,8 @@ impl Upload for LocalUpload {
             Error::new(ErrorKind::Internal, "a write of the upload is still under way")
         })?;
         blocking::run(move || {
-            destination.publishing(&mode).publish(&path, temp, size, Some(digest))
+            let publishing = destination.publishing(&mode);
+            publishing.publish(publishing.find(&path)?, temp, size, Some(digest))
         })
         .await
     }
