@@ -100,7 +100,8 @@ impl Root {
     /// The error of a system error at `path`; says so when the whole root is gone.
     pub(crate) fn error(&self, error: impl Into<io::Error>, path: &VfsPath) -> Error {
         let error = from_io(error);
-        if error.kind() == ErrorKind::NotFound && self.is_gone() {
+        let like_gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied);
+        if like_gone && self.is_gone() {
             return self.gone(path);
         }
         error.with_path(path.as_str())
@@ -313,11 +314,10 @@ fn relative(path: &[u8]) -> &Path {
 }
 
 fn open_portable(root: &cap_std::fs::Dir, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
-    if flags.contains(OFlags::DIRECTORY) {
-        return Ok(root.open_dir(relative(path))?.into_std_file().into());
-    }
-    // `O_NONBLOCK` and `O_NOCTTY`, so that a pipe or a terminal does not hold the caller up.
-    let flags = (flags & (OFlags::NONBLOCK | OFlags::NOCTTY)).bits();
+    // `O_NONBLOCK` and `O_NOCTTY`, so that a pipe or a terminal does not hold the caller up. Not
+    // `Dir::open_dir`: its handles can neither be listed nor locked.
+    let flags = flags & (OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::DIRECTORY);
+    let flags = flags.bits();
     let mut options = cap_std::fs::OpenOptions::new();
     options.read(true).custom_flags(flags as i32);
     Ok(root.open_with(relative(path), &options)?.into_std().into())

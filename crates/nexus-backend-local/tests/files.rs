@@ -1,0 +1,328 @@
+//! Files as other programs leave them, and disks as they are: odd names, odd kinds, foreign edits,
+//! no space, no permission, no root.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::io::{Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::{RESOLVERS, open, path, snapshot};
+use futures_util::StreamExt;
+use nexus_core::{
+    Backend, BackendExt, CopyMethod, Digest, EntryKind, ErrorKind, ListOptions, Metadata,
+    ReadOptions, Result, WriteMode, WriteOptions,
+};
+
+async fn put(backend: &dyn Backend, text: &str, content: Vec<u8>) -> Result<Metadata> {
+    backend.write(&path(text), content.into(), &WriteOptions::default()).await
+}
+
+async fn get(backend: &dyn Backend, text: &str) -> Result<Vec<u8>> {
+    let object = backend.read(&path(text), &ReadOptions::default()).await?;
+    Ok(object.body.bytes(64 << 20).await?.to_vec())
+}
+
+async fn names(backend: &dyn Backend) -> Vec<String> {
+    let listing = backend.list(&path("/"), &ListOptions::default()).await.unwrap();
+    let mut names: Vec<_> = listing.map(|entry| entry.unwrap().path.to_string()).collect().await;
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn names_that_are_not_utf8_are_listed_and_reachable() {
+    for resolver in RESOLVERS {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+        std::fs::write(raw(b"caf\xE9"), "one").unwrap();
+        std::fs::write(raw(b"caf\\xE9"), "two").unwrap();
+        std::fs::create_dir(raw(b"\xFF")).unwrap();
+        std::fs::write(raw(b"\xFF/in"), "three").unwrap();
+        let backend = open(folder.path(), &format!("resolver={resolver}")).await.unwrap();
+        assert_eq!(names(&*backend).await, ["/\\xFF", "/caf\\x5CxE9", "/caf\\xE9"]);
+        assert_eq!(get(&*backend, "/caf\\xE9").await.unwrap(), b"one");
+        assert_eq!(get(&*backend, "/caf\\x5CxE9").await.unwrap(), b"two");
+        assert_eq!(get(&*backend, "/\\xFF/in").await.unwrap(), b"three");
+        backend.rename(&path("/caf\\xE9"), &path("/\\xFE"), &WriteMode::Create).await.unwrap();
+        assert_eq!(std::fs::read(raw(b"\xFE")).unwrap(), b"one");
+        backend.delete_one(path("/\\xFE").into()).await.unwrap();
+        assert!(!raw(b"\xFE").exists());
+        let error = put(&*backend, "/\\xC3\\xA9", Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidPath);
+    }
+}
+
+#[tokio::test]
+async fn a_digest_holds_until_somebody_else_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    let written = put(&*backend, "/f", b"hello".to_vec()).await.unwrap();
+    assert_eq!(written.digest, Some(Digest::of(b"hello")));
+    assert_eq!(backend.stat(&path("/f")).await.unwrap(), written);
+    // A foreign edit: the digest is of another content, and is not claimed any more.
+    std::fs::write(folder.path().join("f"), "HELLO").unwrap();
+    let edited = backend.stat(&path("/f")).await.unwrap();
+    assert_eq!(edited.digest, None);
+    assert_ne!(edited.version, written.version);
+    assert_eq!(get(&*backend, "/f").await.unwrap(), b"HELLO");
+}
+
+/// Flips a byte and puts the modification time back: what a failing disk does.
+fn damage(file: &Path, at: u64) {
+    let modified = std::fs::metadata(file).unwrap().modified().unwrap();
+    let mut open = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    open.seek(std::io::SeekFrom::Start(at)).unwrap();
+    open.write_all(b"!").unwrap();
+    open.set_modified(modified).unwrap();
+}
+
+#[tokio::test]
+async fn damage_is_noticed_in_small_and_large_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    for (name, size) in [("small", 1000), ("middle", 300 << 10), ("large", 5 << 20)] {
+        let text = format!("/{name}");
+        put(&*backend, &text, vec![7; size]).await.unwrap();
+        assert_eq!(get(&*backend, &text).await.unwrap().len(), size);
+        damage(&folder.path().join(name), size as u64 / 2);
+        let error = get(&*backend, &text).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IntegrityMismatch, "{name}");
+        assert!(error.hint().is_some());
+    }
+}
+
+#[tokio::test]
+async fn damage_is_noticed_before_the_last_piece_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    put(&*backend, "/f", vec![7; 5 << 20]).await.unwrap();
+    damage(&folder.path().join("f"), 3);
+    let mut body = backend.read(&path("/f"), &ReadOptions::default()).await.unwrap().body;
+    let mut served = 0;
+    let error = loop {
+        match body.next().await.unwrap() {
+            Ok(piece) => served += piece.len(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::IntegrityMismatch);
+    assert!(served < 5 << 20);
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_under_a_reader_is_an_error_not_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), vec![7; 8 << 20]).unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    let mut body = backend.read(&path("/f"), &ReadOptions::default()).await.unwrap().body;
+    body.next().await.unwrap().unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(folder.path().join("f"))
+        .unwrap()
+        .set_len(10)
+        .unwrap();
+    let error = loop {
+        match body.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("the stream ended as if it were whole"),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn pipes_and_sockets_neither_hang_nor_are_touched() {
+    for resolver in RESOLVERS {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let backend = open(folder.path(), &format!("resolver={resolver}")).await.unwrap();
+        for text in ["/pipe", "/socket"] {
+            assert_eq!(backend.stat(&path(text)).await.unwrap().kind, EntryKind::Other);
+            assert!(get(&*backend, text).await.is_err(), "{text}");
+            let error = put(&*backend, text, b"x".to_vec()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{text}");
+        }
+        backend.delete_one(path("/pipe").into()).await.unwrap();
+        assert!(!pipe.exists());
+    }
+}
+
+#[tokio::test]
+async fn permissions_of_a_file_outlive_an_overwrite() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.sh");
+    std::fs::write(&file, "one").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o750)).unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    put(&*backend, "/run.sh", b"two".to_vec()).await.unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o750);
+}
+
+#[tokio::test]
+async fn copies_share_or_stay_in_the_system_and_carry_the_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    let written = put(&*backend, "/a", vec![3; 3 << 20]).await.unwrap();
+    let how = backend.copy(&path("/a"), &path("/x/b"), &WriteMode::Overwrite).await.unwrap();
+    assert!(matches!(how, CopyMethod::ServerSide | CopyMethod::Reflink), "{how:?}");
+    let copy = backend.stat(&path("/x/b")).await.unwrap();
+    assert_eq!((copy.size, copy.digest), (written.size, written.digest));
+}
+
+#[tokio::test]
+async fn a_root_that_vanished_is_named() {
+    for resolver in RESOLVERS {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let backend = open(&root, &format!("resolver={resolver}")).await.unwrap();
+        std::fs::remove_dir(&root).unwrap();
+        let list = backend.list(&path("/"), &ListOptions::default()).await.err();
+        for error in [
+            backend.stat(&path("/")).await.err(),
+            backend.stat(&path("/f")).await.err(),
+            get(&*backend, "/f").await.err(),
+            put(&*backend, "/f", b"x".to_vec()).await.err(),
+            put(&*backend, "/d/f", b"x".to_vec()).await.err(),
+            backend.create_dir(&path("/d")).await.err(),
+            list,
+        ] {
+            let error = error.unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{resolver} {error:?}");
+            assert!(error.message().contains(root.to_str().unwrap()), "{error}");
+        }
+        assert!(!root.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_is_missing_or_no_directory_is_refused_when_mounted() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("a/b");
+    let error = open(&missing, "").await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.hint().unwrap().contains("create=true"));
+    assert!(!missing.exists());
+    open(&missing, "create=true").await.unwrap();
+    assert!(missing.is_dir());
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let error = open(&folder.path().join("file"), "").await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotADirectory);
+}
+
+#[tokio::test]
+async fn names_of_temporary_files_are_reserved_and_left_ones_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("d/.nexus-fs-tmp-dead-1-1");
+    std::fs::create_dir(folder.path().join("d")).unwrap();
+    std::fs::write(&left, "half").unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    for text in ["/d/.nexus-fs-tmp-dead-1-1", "/.nexus-fs-tmp-/x"] {
+        for error in [
+            backend.stat(&path(text)).await.err(),
+            put(&*backend, text, b"x".to_vec()).await.err(),
+            backend.delete(&[path(text).into()]).await.pop().unwrap().err(),
+        ] {
+            assert_eq!(error.unwrap().kind(), ErrorKind::InvalidPath, "{text}");
+        }
+    }
+    assert!(left.exists());
+    backend.remove_dir(&path("/d")).await.unwrap();
+    assert!(!left.exists());
+}
+
+/// A file system that is mounted for one test, and unmounted with it. Needs root.
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn tmpfs(options: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            mount.status.success(),
+            "this test mounts a small file system and needs root: {}",
+            String::from_utf8_lossy(&mount.stderr)
+        );
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(self.path())
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_keeps_what_was_there() {
+    let disk = Mounted::tmpfs("size=1m");
+    let backend = open(disk.path(), "").await.unwrap();
+    put(&*backend, "/old", vec![1; 200 << 10]).await.unwrap();
+    let before = snapshot(disk.path());
+    for text in ["/old", "/new"] {
+        let error = put(&*backend, text, vec![2; 2 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        let streamed = async {
+            let mut upload = backend.upload(&path(text), &WriteOptions::default()).await?;
+            for _ in 0..4 {
+                upload.write(vec![2; 1 << 20].into()).await?;
+            }
+            upload.finish().await
+        };
+        assert_eq!(streamed.await.unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+    assert_eq!(snapshot(disk.path()), before);
+    // Reading and deleting still work, and make room.
+    assert_eq!(get(&*backend, "/old").await.unwrap().len(), 200 << 10);
+    backend.delete_one(path("/old").into()).await.unwrap();
+    put(&*backend, "/new", vec![2; 300 << 10]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_disk_denies_changes_and_serves_reads() {
+    let disk = Mounted::tmpfs("size=1m");
+    let backend = open(disk.path(), "").await.unwrap();
+    put(&*backend, "/d/old", b"old".to_vec()).await.unwrap();
+    disk.remount("ro");
+    let before = snapshot(disk.path());
+    for error in [
+        put(&*backend, "/d/old", b"x".to_vec()).await.err(),
+        put(&*backend, "/new", b"x".to_vec()).await.err(),
+        backend.create_dir(&path("/made")).await.err(),
+        backend.remove_dir(&path("/d")).await.err(),
+        backend.rename(&path("/d/old"), &path("/x"), &WriteMode::Overwrite).await.err(),
+        backend.delete(&[path("/d/old").into()]).await.pop().unwrap().err(),
+    ] {
+        assert_eq!(error.unwrap().kind(), ErrorKind::PermissionDenied);
+    }
+    assert_eq!(get(&*backend, "/d/old").await.unwrap(), b"old");
+    assert_eq!(snapshot(disk.path()), before);
+    disk.remount("rw");
+}
