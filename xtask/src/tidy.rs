@@ -37,7 +37,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("std::env", &["crates/nexus-backend-local/src/", "crates/nexus-cli/src/"]),
     ("std::net", &[]),
     ("std::process", &["crates/nexus-cli/src/"]),
-    ("std::thread::sleep", &[]),
+    ("std::thread::sleep", &["crates/nexus-backend-local/src/lock.rs"]),
     ("tokio::time::sleep", &[]),
 ];
 
