@@ -60,7 +60,7 @@ impl Store {
             _ if path.is_root() => Ok(Metadata::directory()),
             Some(Node::Directory) => Ok(Metadata::directory()),
             Some(Node::File(file)) => Ok(file.metadata.clone()),
-            None => Err(Error::not_found(path)),
+            None => Err(self.missing(path)),
         }
     }
 
@@ -69,8 +69,13 @@ impl Store {
             Some(Node::File(file)) => Ok(file),
             Some(Node::Directory) => Err(is_a_directory(path)),
             None if path.is_root() => Err(is_a_directory(path)),
-            None => Err(Error::not_found(path)),
+            None => Err(self.missing(path)),
         }
+    }
+
+    /// Why nothing is at `path`: `NotADirectory` below a file, else `NotFound`.
+    fn missing(&self, path: &VfsPath) -> Error {
+        self.check_parents(path).err().unwrap_or_else(|| Error::not_found(path))
     }
 
     /// Whether a file of this mode may be put at `path`; changes nothing.
@@ -171,7 +176,7 @@ impl Store {
     pub(crate) fn rename(&mut self, from: &VfsPath, to: &VfsPath, mode: &WriteMode) -> Result<()> {
         match self.nodes.get(from) {
             None if from.is_root() => Err(root_stays(from)),
-            None => Err(Error::not_found(from)),
+            None => Err(self.missing(from)),
             Some(Node::File(_)) => {
                 self.check_target(to, mode)?;
                 self.used -= self.size_at(to);
