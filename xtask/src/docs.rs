@@ -4,8 +4,9 @@
 //! A block of `console` is a session: its `$` lines run one after the other, in one empty directory
 //! for each file, with the release binary first on the path; what stands below a command is what it
 //! prints, where `…` stands for any text and a line of it alone for any lines, and a last line
-//! `(exit code 3)` says that it fails so. A block of `sh` holds commands for the repository:
-//! `cargo xtask` is looked up in the list of commands, which `test-all` runs itself; all else is run.
+//! `(exit code 3)` says that it fails so. A block of `sh` holds commands alone, run in the same place;
+//! those that begin with `cargo` are for the repository, where `cargo xtask` is looked up in the list
+//! of tasks, which `test-all` runs itself, and all else is run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub(crate) fn commands(shell: &Shell) -> Result<Outcome> {
             let about = |error| format!("{}:{}: {error}", file.display(), block.line);
             match block.language.as_str() {
                 "console" => place.session(shell, &block).map_err(about)?,
-                "sh" => repository(shell, &block).map_err(about)?,
+                "sh" => place.script(shell, &block).map_err(about)?,
                 _ => continue,
             }
             sessions += 1;
@@ -84,17 +85,7 @@ impl Place {
 
     fn session(&self, shell: &Shell, block: &Block) -> Result {
         for Exchange { command, expected, code } in exchanges(block) {
-            shell.note(&format!("$ {command}"))?;
-            let mut bash = Command::new("bash");
-            bash.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(self.dir.join("here"));
-            bash.env("PATH", &self.path).env("HOME", self.dir.join("home")).env("NO_COLOR", "1");
-            bash.env("NEXUS_FS_STATE_DIR", self.dir.join("state")).stdin(Stdio::null());
-            let output = bash.output()?;
-            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-            shell.note(&printed)?;
-            if output.status.code() != Some(code) {
-                return Err(format!("`{command}`: {}, printed:\n{printed}", output.status).into());
-            }
+            let printed = self.command(shell, &command, code)?;
             let lines: Vec<_> = printed.lines().map(str::trim_end).collect();
             let wanted: Vec<_> = expected.iter().map(|line| line.trim_end()).collect();
             if !wanted.is_empty() && !matches_lines(&wanted, &lines) {
@@ -102,6 +93,36 @@ impl Place {
             }
         }
         Ok(())
+    }
+
+    fn script(&self, shell: &Shell, block: &Block) -> Result {
+        let text = block.lines.join("\n").replace("\\\n", " ");
+        for line in text.lines().map(|line| line.split(" #").next().unwrap_or_default().trim()) {
+            if line.is_empty() || line.starts_with('#') || line == ".ci/run" {
+                continue;
+            } else if line.starts_with("cargo ") {
+                repository(shell, line)?;
+            } else {
+                self.command(shell, line, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a command, which must exit with `code`; answers what it printed.
+    fn command(&self, shell: &Shell, command: &str, code: i32) -> Result<String> {
+        shell.note(&format!("$ {command}"))?;
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(self.dir.join("here"));
+        bash.env("PATH", &self.path).env("HOME", self.dir.join("home")).env("NO_COLOR", "1");
+        bash.env("NEXUS_FS_STATE_DIR", self.dir.join("state")).stdin(Stdio::null());
+        let output = bash.output()?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        shell.note(&printed)?;
+        if output.status.code() != Some(code) {
+            return Err(format!("`{command}`: {}, printed:\n{printed}", output.status).into());
+        }
+        Ok(printed)
     }
 }
 
@@ -158,19 +179,14 @@ fn matches_text(wanted: &str, line: &str) -> bool {
     tails.any(|tail| matches_text(after, tail))
 }
 
-fn repository(shell: &Shell, block: &Block) -> Result {
-    for line in block.lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()) {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        match line.strip_prefix("cargo xtask ").map(|rest| rest.split(' ').next()) {
-            Some(Some(name)) if COMMANDS.iter().any(|command| command.name == name) => {}
-            Some(_) => return Err(format!("`{line}` is not a task").into()),
-            None => {
-                let mut bash = Command::new("bash");
-                shell.run(bash.args(["-c", line]).current_dir(root()))?;
-            }
-        }
+/// A command for the repository: a task that is known, or another command of cargo, which is run.
+fn repository(shell: &Shell, line: &str) -> Result {
+    let words: Vec<_> = line.split(' ').skip(1).collect();
+    match words.as_slice() {
+        ["xtask", name, ..] if COMMANDS.iter().any(|command| command.name == *name) => Ok(()),
+        ["xtask", ..] => Err(format!("`{line}` is not a task").into()),
+        _ => shell.run(&mut shell.cargo(&words)),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -198,9 +214,8 @@ mod tests {
 
     #[test]
     fn an_unknown_task_in_a_guide_is_found() {
-        let blocks =
-            markdown::blocks("```sh\ncargo xtask check\ncargo xtask nothing # says so\n```\n");
-        let error = repository(&Shell::interactive(), &blocks[0]).unwrap_err();
+        assert!(repository(&Shell::interactive(), "cargo xtask check").is_ok());
+        let error = repository(&Shell::interactive(), "cargo xtask nothing").unwrap_err();
         assert!(error.to_string().contains("nothing"));
     }
 }

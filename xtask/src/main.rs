@@ -112,6 +112,7 @@ fn main() -> ExitCode {
     };
     match (command.run)(rest) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<steps::Failed>() => ExitCode::FAILURE,
         Err(error) => {
             out::error(&format!("cargo xtask {name}: {error}"));
             ExitCode::FAILURE

@@ -30,6 +30,8 @@
 
 pub mod blocking;
 mod builder;
+#[cfg(all(doctest, feature = "full"))]
+mod guides;
 mod linked;
 
 pub use builder::Builder;

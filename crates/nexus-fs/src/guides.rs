@@ -1,0 +1,7 @@
+//! The Rust in README and in the guides, run as doc tests. Nothing here is part of the library.
+
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+#[doc = include_str!("../../../docs/backends/mem.md")]
+struct BackendMem;
