@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cap_std::fs::OpenOptionsExt as _;
 use nexus_core::{Error, ErrorKind, Result, VfsPath};
@@ -22,6 +23,11 @@ use crate::names;
 
 /// Names that begin so are temporary files of this backend: hidden, and never a caller's.
 pub(crate) const RESERVED: &str = ".nexus-fs-tmp-";
+
+/// The longest name, and the longest path below the root, in bytes: what file systems and systems
+/// of today take. One that takes less says so itself.
+pub(crate) const MAX_SEGMENT: usize = 255;
+pub(crate) const MAX_PATH: usize = 4095;
 
 /// How paths are kept beneath the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +45,10 @@ pub(crate) struct Root {
     dir: OwnedFd,
     path: PathBuf,
     portable: Option<cap_std::fs::Dir>,
+    closed: AtomicBool,
+    /// Whether the kernel can resolve from memory alone.
     #[cfg(target_os = "linux")]
-    cached: std::sync::atomic::AtomicBool,
+    cached: AtomicBool,
 }
 
 /// A directory below the root, and a name in it.
@@ -78,8 +86,9 @@ impl Root {
             dir,
             path,
             portable,
+            closed: AtomicBool::new(false),
             #[cfg(target_os = "linux")]
-            cached: std::sync::atomic::AtomicBool::new(true),
+            cached: AtomicBool::new(true),
         })
     }
 
@@ -92,9 +101,21 @@ impl Root {
         &self.dir
     }
 
+    /// Ends what is under way: uploads find out at their next step.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the mount was closed"));
+        }
+        Ok(())
+    }
+
     /// Whether the directory was removed under the mount.
     pub(crate) fn is_gone(&self) -> bool {
-        fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+        is_removed(&self.dir)
     }
 
     /// The error of a system error at `path`; says so when the whole root is gone.
@@ -264,8 +285,7 @@ impl Root {
 
     #[cfg(target_os = "linux")]
     fn at_once(&self, path: &VfsPath, flags: OFlags) -> Option<Result<OwnedFd>> {
-        use std::sync::atomic::Ordering::Relaxed;
-        if self.portable.is_some() || !self.cached.load(Relaxed) {
+        if self.portable.is_some() || !self.cached.load(Ordering::Relaxed) {
             return None;
         }
         let text = match on_disk(path) {
@@ -277,12 +297,17 @@ impl Root {
             Err(Errno::AGAIN) => None,
             // A kernel before 5.12 does not know the flag.
             Err(Errno::INVAL) => {
-                self.cached.store(false, Relaxed);
+                self.cached.store(false, Ordering::Relaxed);
                 None
             }
             Err(error) => Some(Err(self.error(error, path))),
         }
     }
+}
+
+/// Whether an open directory was removed: nothing can be put into it any more.
+pub(crate) fn is_removed(dir: &OwnedFd) -> bool {
+    fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// What is in the place of a name, a link itself included.
@@ -296,11 +321,22 @@ pub(crate) fn look_at(place: &Place) -> io::Result<Option<Attributes>> {
 
 /// A path as it is on disk, relative to the root; empty for the root.
 fn on_disk(path: &VfsPath) -> Result<Cow<'_, [u8]>> {
+    let invalid =
+        |message: String| Error::new(ErrorKind::InvalidPath, message).with_path(path.as_str());
     if path.as_str().contains(RESERVED) && path.segments().any(|name| name.starts_with(RESERVED)) {
-        let message = format!("names that begin with `{RESERVED}` are reserved");
-        return Err(Error::new(ErrorKind::InvalidPath, message).with_path(path.as_str()));
+        return Err(invalid(format!("names that begin with `{RESERVED}` are reserved")));
     }
-    names::decode(path.key()).map_err(|error| error.with_path(path.as_str()))
+    let text = names::decode(path.key()).map_err(|error| error.with_path(path.as_str()))?;
+    if text.len() > MAX_SEGMENT {
+        // Refused as a whole, before the directories above are made.
+        if path.as_str().len() > MAX_PATH {
+            return Err(invalid(format!("longer than {MAX_PATH} bytes")));
+        }
+        if text.split(|byte| *byte == b'/').any(|name| name.len() > MAX_SEGMENT) {
+            return Err(invalid(format!("a name is longer than {MAX_SEGMENT} bytes")));
+        }
+    }
+    Ok(text)
 }
 
 fn name_on_disk(name: &str, path: &VfsPath) -> Result<OsString> {

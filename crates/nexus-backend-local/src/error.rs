@@ -63,6 +63,7 @@ fn from_errno(errno: Errno) -> Mapped {
         Errno::STALE | Errno::NODEV | Errno::NXIO => {
             (ErrorKind::Unavailable, "the file system is gone", None)
         }
+        Errno::CANCELED => (ErrorKind::Closed, "the operation was given up", None),
         Errno::OPNOTSUPP | Errno::NOSYS => {
             (ErrorKind::Unsupported, "the file system can not do it", None)
         }

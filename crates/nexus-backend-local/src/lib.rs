@@ -28,7 +28,8 @@
 //! | `attributes` | from file attributes to metadata, versions and recorded digests |
 //! | `lock` | exclusion between writers, other processes included |
 //! | `publish` | temporary files, and how they become files |
-//! | `reader`, `writer`, `lister` | content out, content in, listings |
+//! | `blocking` | the hop to threads that may block, and what becomes of work that is given up |
+//! | `reader`, `writer`, `lister`, `copier`, `entries` | the verbs: content out, content in, listings, copies, names |
 //! | `error` | from system errors to kinds |
 
 #[cfg(not(unix))]
@@ -39,6 +40,8 @@ mod backend;
 mod beneath;
 mod blocking;
 mod config;
+mod copier;
+mod entries;
 mod error;
 mod lister;
 mod lock;

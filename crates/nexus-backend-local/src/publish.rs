@@ -9,7 +9,8 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::attributes::{Attributes, stamp};
-use crate::beneath::{Place, RESERVED, Root, look_at};
+use crate::beneath::{Place, RESERVED, Root, is_removed, look_at};
+use crate::blocking::Gate;
 use crate::lock::{self, Hold};
 
 /// Whether files without a name can be made and linked (`O_TMPFILE`, and `/proc` to link them by).
@@ -34,7 +35,7 @@ impl Temp {
             match rustix::fs::openat(dir, ".", flags, NEW) {
                 Ok(file) => return Ok(Self { file, named: None }),
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(vanished(error, dir)),
             }
         }
         let _ = named;
@@ -44,9 +45,16 @@ impl Temp {
             let name = temporary_name();
             match rustix::fs::openat(&dir, &name, flags, NEW) {
                 Ok(file) => {
-                    // Held while the file is in use: `sweep_if_left` removes only what nobody holds.
-                    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-                    return Ok(Self { file, named: Some((dir, name)) });
+                    // Held while the file is in use: `sweep_if_left` removes only what nobody
+                    // holds. It may have come first; then another name is taken.
+                    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                        Ok(()) if rustix::fs::fstat(&file)?.st_nlink > 0 => {
+                            return Ok(Self { file, named: Some((dir, name)) });
+                        }
+                        Ok(()) | Err(Errno::WOULDBLOCK) => {}
+                        // Where nothing can be locked, nothing is swept either.
+                        Err(_) => return Ok(Self { file, named: Some((dir, name)) }),
+                    }
                 }
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
@@ -66,7 +74,7 @@ impl Temp {
             if linked == Err(Errno::NOENT) && !has_proc() {
                 NAMELESS.store(false, Ordering::Relaxed);
             }
-            return linked;
+            return linked.map_err(|error| vanished(error, &place.dir));
         };
         move_without_replacing(dir, name, place)?;
         self.named = None;
@@ -99,6 +107,11 @@ impl Drop for Temp {
             let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
         }
     }
+}
+
+/// What the system says of a directory that was removed while it was open differs by call.
+fn vanished(error: Errno, dir: &OwnedFd) -> Errno {
+    if is_removed(dir) { Errno::NOENT } else { error }
 }
 
 fn temporary_name() -> OsString {
@@ -165,6 +178,7 @@ pub(crate) struct Spot {
 pub(crate) struct Publishing<'a> {
     pub(crate) root: &'a Root,
     pub(crate) mode: &'a WriteMode,
+    pub(crate) gate: &'a Gate,
     /// Whether file and directory are synced before the answer.
     pub(crate) full: bool,
 }
@@ -216,11 +230,24 @@ impl Publishing<'_> {
         made.map_err(|error| self.root.error(error, &spot.path))
     }
 
+    /// Runs a write from the beginning, again when the directories above were removed in the middle:
+    /// a write makes them, whoever removes them meanwhile.
+    pub(crate) fn persist<T>(&self, mut write: impl FnMut() -> Result<T>) -> Result<T> {
+        let makes_directories = !matches!(self.mode, WriteMode::Replace(_));
+        for _ in 0..if makes_directories { 100 } else { 0 } {
+            match write() {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                done => return done,
+            }
+        }
+        write()
+    }
+
     /// Publishes a file whose content is complete.
     pub(crate) fn publish(
         &self,
         spot: Spot,
-        mut temp: Temp,
+        temp: &mut Temp,
         size: u64,
         digest: Option<Digest>,
     ) -> Result<Metadata> {
@@ -234,14 +261,20 @@ impl Publishing<'_> {
         let place = match place {
             Some(place) => place,
             None if replaces => return Err(about(Errno::NOENT)),
-            None => self.root.place_made(&path)?.ok_or_else(|| is_a_directory(&path))?,
+            None => {
+                let made = self.gate.pass(|| self.root.place_made(&path))?;
+                made.ok_or_else(|| is_a_directory(&path))?
+            }
         };
         // Where nothing is, publishing can not undo what another writer decided on: no lock.
-        let linked =
-            if current.is_none() && !replaces { temp.link(&place) } else { Err(Errno::EXIST) };
+        let linked = if current.is_none() && !replaces {
+            self.gate.pass(|| temp.link(&place))
+        } else {
+            Err(Errno::EXIST)
+        };
         match linked {
             Err(Errno::EXIST) if *self.mode != WriteMode::Create => {
-                self.replace(&mut temp, &place, &path)?;
+                self.replace(temp, &place, &path)?;
             }
             done => done.map_err(about)?,
         }
@@ -268,7 +301,7 @@ impl Publishing<'_> {
                 rustix::fs::fchmod(&temp.file, mode).map_err(about)?;
             }
         }
-        temp.replace(place).map_err(about)
+        self.gate.pass(|| temp.replace(place)).map_err(about)
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use crate::beneath::Root;
-use crate::blocking;
+use crate::blocking::{self, Gate};
 use crate::publish::{Publishing, Temp};
 
 /// How many bytes are collected before they are written.
@@ -32,8 +32,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    fn publishing<'a>(&'a self, mode: &'a WriteMode) -> Publishing<'a> {
-        Publishing { root: &self.root, mode, full: self.full }
+    pub(crate) fn publishing<'a>(&'a self, mode: &'a WriteMode, gate: &'a Gate) -> Publishing<'a> {
+        Publishing { root: &self.root, mode, gate, full: self.full }
     }
 }
 
@@ -44,14 +44,16 @@ pub(crate) async fn write(
     content: Bytes,
     mode: WriteMode,
 ) -> Result<Metadata> {
-    blocking::run(move || {
-        let publishing = destination.publishing(&mode);
-        let spot = publishing.find(&path)?;
-        let temp = publishing.temp(&spot, spot.current.is_some())?;
-        write_all(&temp, std::slice::from_ref(&content), 0)
-            .map_err(|error| destination.root.error(error, &spot.path))?;
+    blocking::change(move |gate| {
+        let publishing = destination.publishing(&mode, gate);
         let digest = Digest::of(&content);
-        publishing.publish(spot, temp, content.len() as u64, Some(digest))
+        publishing.persist(|| {
+            let spot = publishing.find(&path)?;
+            let mut temp = publishing.temp(&spot, spot.current.is_some())?;
+            write_all(&temp, std::slice::from_ref(&content), 0)
+                .map_err(|error| destination.root.error(error, &spot.path))?;
+            publishing.publish(spot, &mut temp, content.len() as u64, Some(digest))
+        })
     })
     .await
 }
@@ -117,12 +119,11 @@ pub(crate) async fn upload(
     path: VfsPath,
     mode: WriteMode,
 ) -> Result<LocalUpload> {
-    blocking::run(move || {
-        let publishing = destination.publishing(&mode);
-        let spot = publishing.find(&path)?;
+    blocking::change(move |gate| {
+        let publishing = destination.publishing(&mode, gate);
         // Long uploads outlive what was looked up: `finish` looks again. A file without a name
         // leaves nothing behind, whatever happens.
-        let temp = publishing.temp(&spot, false)?;
+        let temp = publishing.persist(|| publishing.temp(&publishing.find(&path)?, false))?;
         Ok(LocalUpload {
             destination,
             budget,
@@ -202,6 +203,7 @@ impl LocalUpload {
     }
 
     fn check(&self) -> Result<()> {
+        self.destination.root.check_open().map_err(|error| error.with_path(self.path.as_str()))?;
         if self.failed {
             let error = Error::new(ErrorKind::Closed, "the upload failed before");
             return Err(error.with_path(self.path.as_str()));
@@ -230,12 +232,14 @@ impl Upload for LocalUpload {
             None => Digest::of(&[]),
         };
         let Self { destination, path, mode, temp, size, .. } = *self;
-        let temp = Arc::into_inner(temp).ok_or_else(|| {
+        let mut temp = Arc::into_inner(temp).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a write of the upload is still under way")
         })?;
-        blocking::run(move || {
-            let publishing = destination.publishing(&mode);
-            publishing.publish(publishing.find(&path)?, temp, size, Some(digest))
+        blocking::change(move |gate| {
+            let publishing = destination.publishing(&mode, gate);
+            publishing.persist(|| {
+                publishing.publish(publishing.find(&path)?, &mut temp, size, Some(digest))
+            })
         })
         .await
     }
