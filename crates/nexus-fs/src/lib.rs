@@ -30,7 +30,7 @@
 
 pub mod blocking;
 mod builder;
-#[cfg(all(doctest, feature = "full"))]
+#[cfg(all(doctest, feature = "backend-local", feature = "backend-mem"))]
 mod guides;
 mod linked;
 
