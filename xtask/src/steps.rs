@@ -127,8 +127,10 @@ fn run_one(step: &Step) -> Result<Finished> {
 /// Adds up what test runners said in a log: libtest's `test result:` and nextest's `Summary`.
 pub(crate) fn tests_in(log: &str) -> Counts {
     let mut counts = Counts::default();
-    for line in log.lines().map(str::trim_start) {
-        let text = match (line.strip_prefix("test result: "), line.strip_prefix("Summary [")) {
+    for line in log.lines() {
+        // Indented, it is what nextest shows of a test that failed, and counts itself.
+        let summary = line.trim_start().strip_prefix("Summary [");
+        let text = match (line.strip_prefix("test result: "), summary) {
             (Some(text), _) => text,
             (_, Some(text)) if text.contains(" run: ") => text,
             _ => continue,
@@ -162,6 +164,7 @@ mod tests {
         let log = "\
 running 3 tests
 test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 4 filtered out; finished in 0s
+    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out
      Summary [   0.021s] 9 tests run: 7 passed (1 slow), 2 failed, 3 skipped
      Summary [   1.000s] 4/9 tests run: 3 passed, 1 timed out, 0 skipped
 test result is not this line: 5 passed;

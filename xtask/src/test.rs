@@ -95,7 +95,7 @@ fn runner(shell: &Shell) -> Command {
     if probe.status().is_ok_and(|status| status.success()) {
         shell.cargo(&["nextest", "run", "--no-fail-fast"])
     } else {
-        shell.cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"])
+        shell.cargo(&["test", "--no-fail-fast", "--tests"])
     }
 }
 

@@ -37,8 +37,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("std::env", &["crates/nexus-backend-local/src/", "crates/nexus-cli/src/"]),
     ("std::net", &[]),
     ("std::process", &["crates/nexus-cli/src/"]),
-    ("std::thread::sleep", &["crates/nexus-backend-local/src/lock.rs"]),
-    ("tokio::time::sleep", &[]),
 ];
 
 /// Runs the rules for people.

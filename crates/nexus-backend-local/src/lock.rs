@@ -48,6 +48,7 @@ pub(crate) fn hold(dir: &OwnedFd, hold: Hold) -> Result<()> {
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => {
                 // `flock` has no deadline of its own; a lock is held for microseconds.
+                #[expect(clippy::disallowed_methods, reason = "between two tries of a lock")]
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(5));
             }
