@@ -7,8 +7,8 @@ use super::transfer::{Copied, CopyOptions};
 use super::verbs::is_a_mount_point;
 use super::walk::WalkOptions;
 use crate::{
-    CopyMethod, DeleteTarget, Directories, Entry, EntryKind, Error, ErrorKind, IntoPath,
-    ListOptions, Operation, Result, VfsPath, WriteMode,
+    Capabilities, CopyMethod, DeleteTarget, Directories, Entry, EntryKind, Error, ErrorKind,
+    IntoPath, ListOptions, Operation, Result, VfsPath, WriteMode,
 };
 
 /// How many failures, and how many skipped paths, a report names; more are only counted.
@@ -173,7 +173,7 @@ impl Kernel {
     pub async fn remove_all(&self, path: impl IntoPath) -> Result<TreeReport> {
         let path = path.into_path()?;
         let mut report = TreeReport::default();
-        if self.directories(&path)? == Directories::Virtual {
+        if self.capabilities(&path)?.directories == Directories::Virtual {
             // Such a store can not refuse to delete a directory: it has none to see.
             if self.stat(&path).await?.is_dir() {
                 self.remove_below(&path, &mut report, true).await?;
@@ -194,9 +194,10 @@ impl Kernel {
         Ok(report)
     }
 
-    fn directories(&self, path: &VfsPath) -> Result<Directories> {
+    /// What the store can do whose object at `path` is to be changed.
+    fn capabilities(&self, path: &VfsPath) -> Result<Capabilities> {
         let visit = self.place_to_change(path, Operation::Delete, is_a_mount_point)?;
-        Ok(visit.ticket.backend().info().capabilities.directories)
+        Ok(visit.ticket.backend().info().capabilities.clone())
     }
 
     /// Depth first, with what is still to do on a stack: a directory goes after what is in it.
@@ -272,8 +273,13 @@ impl Kernel {
                 .with_operation(Operation::Rename)
                 .with_path(to.as_str()));
         }
+        // Nothing was at `to`; where the store can, this also holds for what comes there meanwhile.
+        let mode = match self.capabilities(to)?.create {
+            true => WriteMode::Create,
+            false => WriteMode::Overwrite,
+        };
+        let create = CopyOptions { mode, progress: options.progress.clone() };
         self.make_dir(to).await?;
-        let create = CopyOptions { mode: WriteMode::Create, progress: options.progress.clone() };
         let mut directories = vec![from.clone()];
         let walk = WalkOptions { max_depth: None, names_only: true };
         let mut entries = self.walk(from, &walk).await?;
