@@ -1,6 +1,9 @@
 //! Proof for backends: what every one of them must do, and the tools that make it hard to cheat.
 //!
 //! - [`conformance`]: every sentence of the contract as a named case, run on a fresh store each
+//! - [`model`]: random operations on the kernel, and on a simple tree beside it
+//! - [`fault`]: a wrapper that fails on demand, before an effect or after it
+//! - [`lesser`]: a wrapper that takes capabilities away
 //! - [`cancel`]: drops a future at each of its awaits, one after the other
 //!
 //! It knows the contract and the kernel, never a concrete store. Everything here fails by
@@ -10,4 +13,7 @@
 
 pub mod cancel;
 pub mod conformance;
+pub mod fault;
+pub mod lesser;
+pub mod model;
 mod support;

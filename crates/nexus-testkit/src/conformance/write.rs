@@ -207,6 +207,8 @@ async fn increment(backend: &dyn Backend) -> Result<()> {
         let (metadata, text) = subject::read(backend, "/count", &ReadOptions::default()).await?;
         let number: u32 = std::str::from_utf8(&text).unwrap().parse().unwrap();
         let options = WriteOptions::from(WriteMode::Replace(metadata.version.unwrap()));
+        // Lets the other tasks read the same version.
+        tokio::task::yield_now().await;
         let next = Bytes::from((number + 1).to_string());
         match backend.write(&path("/count"), next, &options).await {
             Err(error) if error.kind() == ErrorKind::PreconditionFailed => {}
