@@ -11,11 +11,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::markdown::{self, Block};
-use crate::shell::{Shell, root, target_dir};
+use crate::shell::{Shell, root, target_dir, wait};
 use crate::steps::{self, Outcome, Step};
 use crate::{COMMANDS, Result, check, release, test, tools};
+
+/// How long one command of a guide may run.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything about documentation.
 pub(crate) fn run(_: &[String]) -> Result {
@@ -113,14 +117,18 @@ impl Place {
     fn command(&self, shell: &Shell, command: &str, code: i32) -> Result<String> {
         shell.note(&format!("$ {command}"))?;
         let mut bash = Command::new("bash");
-        bash.args(["-c", &format!("exec 2>&1; {command}")]).current_dir(self.dir.join("here"));
+        bash.args(["-c", command]).current_dir(self.dir.join("here"));
         bash.env("PATH", &self.path).env("HOME", self.dir.join("home")).env("NO_COLOR", "1");
         bash.env("NEXUS_FS_STATE_DIR", self.dir.join("state")).stdin(Stdio::null());
-        let output = bash.output()?;
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let printed = self.dir.join("printed");
+        let file = fs::File::create(&printed)?;
+        let mut child = bash.stdout(file.try_clone()?).stderr(file).spawn()?;
+        let status = wait(&mut child, Some(LIMIT));
+        let printed = String::from_utf8_lossy(&fs::read(&printed)?).into_owned();
         shell.note(&printed)?;
-        if output.status.code() != Some(code) {
-            return Err(format!("`{command}`: {}, printed:\n{printed}", output.status).into());
+        let status = status.map_err(|error| format!("`{command}`: {error}"))?;
+        if status.code() != Some(code) {
+            return Err(format!("`{command}`: {status}, printed:\n{printed}").into());
         }
         Ok(printed)
     }

@@ -4,7 +4,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::shell::{Shell, target_dir};
 use crate::steps::Outcome;
@@ -17,6 +18,9 @@ const LENGTH: u64 = 10 << 30;
 const MOST_KIB: u64 = 64 << 10;
 
 const PIECE: usize = 1 << 20;
+
+/// How long one direction may take.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Runs the check.
 pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
@@ -37,74 +41,69 @@ fn through(shell: &Shell, binary: &Path, dir: &Path) -> Result<Outcome> {
     let program = |verb: &[&str]| {
         let mut command = Command::new(binary);
         let uri = format!("local://{}", dir.display());
-        command.args(["--mount", &uri, "--at", "/big"]).args(verb);
+        command.args(["--mount", &uri]).args(verb);
         command.env("NEXUS_FS_STATE_DIR", dir.join("state"));
         command
     };
-    let mut write = program(&["write", "/big/stream", "-"]).stdin(Stdio::piped()).spawn()?;
-    let into = feed(&mut write);
-    finish(shell, write, into, "write")?;
-    let mut read = program(&["cat", "/big/stream"]).stdout(Stdio::piped()).spawn()?;
-    let out_of = compare(&mut read);
-    finish(shell, read, out_of, "cat")?;
+    let path = format!("/local{}/stream", dir.display());
+    let mut write = program(&["write", &path, "-"]).stdin(Stdio::piped()).spawn()?;
+    let input = write.stdin.take().ok_or("no standard input")?;
+    watch(shell, write, "write", move || feed(input))?;
+    let mut read = program(&["cat", &path]).stdout(Stdio::piped()).spawn()?;
+    let output = read.stdout.take().ok_or("no standard output")?;
+    watch(shell, read, "cat", move || compare(output))?;
     Ok(Outcome::Done)
 }
 
-/// Writes the pattern to a child's standard input; answers the most memory that was seen, in KiB.
-fn feed(child: &mut Child) -> Result<u64> {
-    let mut input = child.stdin.take().ok_or("no standard input")?;
-    let mut most = 0;
-    for index in 0..LENGTH / PIECE as u64 {
-        input.write_all(&piece(index))?;
-        most = most.max(peak(child.id()).unwrap_or_default());
-    }
-    drop(input);
-    Ok(most)
-}
-
-/// Compares a child's standard output with the pattern; answers the most memory that was seen.
-fn compare(child: &mut Child) -> Result<u64> {
-    let mut output = child.stdout.take().ok_or("no standard output")?;
-    let mut most = 0;
-    let mut buffer = vec![0; PIECE];
-    for index in 0..LENGTH / PIECE as u64 {
-        output.read_exact(&mut buffer)?;
-        if buffer != piece(index) {
-            return Err(format!("piece {index} is not what was written").into());
-        }
-        most = most.max(peak(child.id()).unwrap_or_default());
-    }
-    match output.read(&mut buffer)? {
-        0 => Ok(most),
-        _ => Err("more came out than went in".into()),
-    }
-}
-
-/// Waits for the child, and looks at its memory until it is gone.
-fn finish(shell: &Shell, mut child: Child, seen: Result<u64>, verb: &str) -> Result {
-    let mut most = match seen {
-        Ok(most) => most,
-        Err(error) => {
-            let _ = child.kill();
-            child.wait()?;
-            return Err(format!("{verb}: {error}").into());
-        }
-    };
+/// Looks at the memory of a child until it is gone, while `work` is done beside it.
+fn watch(
+    shell: &Shell,
+    mut child: Child,
+    verb: &str,
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> Result {
+    let work = std::thread::spawn(work);
+    let (begin, mut most) = (Instant::now(), 0);
     let status = loop {
         most = most.max(peak(child.id()).unwrap_or_default());
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        std::thread::yield_now();
+        if begin.elapsed() > LIMIT {
+            child.kill()?;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
     };
-    shell.note(&format!("{verb}: at most {most} KiB of memory"))?;
+    let seconds = begin.elapsed().as_secs_f64();
+    shell.note(&format!("{verb}: {seconds:.1} s, at most {most} KiB of memory"))?;
+    let work = work.join().map_err(|_| format!("{verb}: the other end panicked"))?;
     match (status.success(), most) {
         (false, _) => Err(format!("{verb} failed: {status}").into()),
         (_, 0) => Err(format!("the memory of {verb} was never seen").into()),
         (_, most) if most > MOST_KIB => {
             Err(format!("{verb} held {most} KiB of memory, more than {MOST_KIB}").into())
         }
-        _ => Ok(()),
+        _ => work.map_err(|error| format!("{verb}: {error}").into()),
+    }
+}
+
+/// Writes the pattern to a child's standard input, and closes it.
+fn feed(mut input: ChildStdin) -> std::io::Result<()> {
+    (0..LENGTH / PIECE as u64).try_for_each(|index| input.write_all(&piece(index)))
+}
+
+/// Compares a child's standard output with the pattern.
+fn compare(mut output: ChildStdout) -> std::io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    for index in 0..LENGTH / PIECE as u64 {
+        output.read_exact(&mut buffer)?;
+        if buffer != piece(index) {
+            return Err(std::io::Error::other(format!("piece {index} is not what was written")));
+        }
+    }
+    match output.read(&mut buffer)? {
+        0 => Ok(()),
+        _ => Err(std::io::Error::other("more came out than went in")),
     }
 }
 

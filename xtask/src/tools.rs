@@ -32,7 +32,8 @@ pub(crate) fn ensure(shell: &Shell, tool: &Tool) -> Result<OsString> {
     let bin = dir.join("bin");
     if !bin.join(tool.name).is_file() {
         let mut cargo = shell.cargo(&["install", "--locked", tool.name, "--version", tool.version]);
-        shell.run(cargo.arg("--root").arg(&dir))?;
+        // Built in a temporary directory: what a tool is made of does not stay.
+        shell.run(cargo.arg("--root").arg(&dir).env_remove("CARGO_TARGET_DIR"))?;
     }
     with_path(bin)
 }
