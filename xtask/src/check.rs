@@ -36,7 +36,9 @@ fn lock_files(shell: &Shell) -> Result<Outcome> {
     for manifest in workspaces() {
         let manifest = manifest.to_string_lossy();
         let arguments = ["metadata", "--locked", "--format-version", "1", "--manifest-path"];
-        shell.output(shell.cargo(&arguments).arg(&*manifest))?;
+        shell.output(shell.cargo(&arguments).arg(&*manifest)).map_err(|error| {
+            format!("{error}; `cargo update --workspace --manifest-path {manifest}` mends it")
+        })?;
     }
     Ok(Outcome::Done)
 }
