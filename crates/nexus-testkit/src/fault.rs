@@ -59,6 +59,8 @@ struct State {
     faults: Vec<Fault>,
     yields: bool,
     piece_size: Option<usize>,
+    /// Bodies end after so many pieces, as if that were all.
+    pieces: Option<usize>,
 }
 
 /// The plan of one wrapper, shared with its uploads and streams.
@@ -131,9 +133,10 @@ impl Plan {
 
     fn body(self, path: &VfsPath, body: Body) -> Body {
         let (yields, size) = self.with(|state| (state.yields, state.piece_size));
+        let pieces = self.with(|state| state.pieces);
         let body = match (body.as_whole(), size) {
             // A body that is here whole stays so, unless it is to fail or to come in pieces.
-            (Some(_), None) if !yields => match self.strike(Point::Piece) {
+            (Some(_), None) if !yields && pieces.is_none() => match self.strike(Point::Piece) {
                 None => return body,
                 Some((_, error)) => {
                     let error = error.with_path(path.as_str());
@@ -149,7 +152,8 @@ impl Plan {
             }
             _ => body,
         };
-        Body::stream(self.along(Point::Piece, path.clone(), body.into_stream()))
+        let stream = self.along(Point::Piece, path.clone(), body.into_stream());
+        Body::stream(stream.take(pieces.unwrap_or(usize::MAX)))
     }
 }
 
@@ -196,6 +200,11 @@ impl FaultBackend {
     /// Bodies come in pieces of at most `bytes`, also where the store has them whole.
     pub fn read_in_pieces(&self, bytes: usize) {
         self.plan.with(|state| state.piece_size = Some(bytes));
+    }
+
+    /// Bodies end after so many pieces without an error, as a store must not do.
+    pub fn cut_bodies_after(&self, pieces: usize) {
+        self.plan.with(|state| state.pieces = Some(pieces));
     }
 }
 
