@@ -15,6 +15,9 @@ pub(crate) struct Attributes {
     pub(crate) size: u64,
     /// Permission bits.
     pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    dev: u64,
     ino: u64,
     /// Nanoseconds since 1970; the year 2262 is the last.
     modified: i64,
@@ -42,6 +45,9 @@ impl From<Stat> for Attributes {
             kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
             size: stat.st_size as u64,
             mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            dev: stat.st_dev,
             ino: stat.st_ino,
             modified: nanos(stat.st_mtime, stat.st_mtime_nsec as i64),
             changed: nanos(stat.st_ctime, stat.st_ctime_nsec as i64),
@@ -55,6 +61,9 @@ impl From<&cap_std::fs::Metadata> for Attributes {
             kind: kind_of(FileType::from_raw_mode(metadata.mode())),
             size: metadata.size(),
             mode: metadata.mode() & 0o7777,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            dev: metadata.dev(),
             ino: metadata.ino(),
             modified: nanos(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
@@ -94,6 +103,11 @@ impl Attributes {
     /// permissions and names do not change content.
     pub(crate) fn same_content(&self, other: &Self) -> bool {
         (self.ino, self.size, self.modified) == (other.ino, other.size, other.modified)
+    }
+
+    /// Whether both are of one file, in whatever state.
+    pub(crate) fn same_file(&self, other: &Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
     }
 
     /// Metadata for a listing that needs the kind only.
@@ -207,6 +221,9 @@ mod tests {
         kind: EntryKind::File,
         size: 3,
         mode: 0o644,
+        uid: 1,
+        gid: 1,
+        dev: 1,
         ino: 7,
         modified: -5,
         changed: 9,

@@ -1,5 +1,6 @@
 //! The verbs: what each asks of the other modules, and nothing more.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use nexus_core::{
@@ -119,6 +120,9 @@ impl Backend for LocalBackend {
                 check_root(&root, path)?;
                 return Ok(attributes.metadata(known.flatten()));
             }
+            if let Some(Ok(file)) = root.file_at_once(path) {
+                return describe(&root, &self.digests, &file, path);
+            }
         }
         let (path, digests) = (path.clone(), Arc::clone(&self.digests));
         blocking::run(move || {
@@ -129,9 +133,7 @@ impl Backend for LocalBackend {
             }
             // A file that may be seen but not read has no digest for this user.
             let Ok(file) = root.file(&path) else { return Ok(attributes.metadata(None)) };
-            let attributes =
-                fstat(&file).map(Attributes::from).map_err(|error| root.error(error, &path))?;
-            Ok(attributes.metadata(digests.digest(&file, &attributes)))
+            describe(&root, &digests, &file, &path)
         })
         .await
     }
@@ -230,6 +232,17 @@ impl Backend for LocalBackend {
         }
         Ok(())
     }
+}
+
+/// The metadata of an open file, with its digest.
+fn describe(
+    root: &Root,
+    digests: &DigestCache,
+    file: &OwnedFd,
+    path: &VfsPath,
+) -> Result<Metadata> {
+    let attributes = fstat(file).map(Attributes::from).map_err(|error| root.error(error, path))?;
+    Ok(attributes.metadata(digests.digest(file, &attributes)))
 }
 
 /// A root that was removed still answers for itself; say what it is.

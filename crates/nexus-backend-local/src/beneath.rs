@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
 use crate::attributes::Attributes;
-use crate::error::from_io;
+use crate::error::{from_io, leaves_the_root};
 use crate::names;
 
 /// Names that begin so are temporary files of this backend: hidden, and never a caller's.
@@ -218,49 +218,59 @@ impl Root {
         Ok(Some(Place { dir, name }))
     }
 
+    /// Makes the names of a directory, and of those above it, survive a power cut.
+    pub(crate) fn sync_directories(&self, path: &VfsPath) -> Result<()> {
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            rustix::fs::fsync(self.directory(&path)?).map_err(|error| self.error(error, &path))?;
+            at = path.parent();
+        }
+        Ok(())
+    }
+
     /// Opens a directory, after making it and those above it where they are missing.
     pub(crate) fn make_directory(&self, path: &VfsPath) -> Result<OwnedFd> {
-        // Somebody may remove what was just made; a few rounds tell a race from a refusal.
+        // Somebody may remove what was just made, or it is a link that leads nowhere: a few rounds
+        // tell the one from the other.
         for _ in 0..8 {
             match self.directory(path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 found => return found,
             }
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
-            let name = name_on_disk(name, path)?;
-            let above = match self.make_directory(&parent) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                made => made?,
-            };
-            let made = rustix::fs::mkdirat(&above, &name, Mode::from_raw_mode(0o777));
-            match made {
-                Ok(()) | Err(Errno::NOENT) => {}
-                // A link that leads nowhere is there, too.
-                Err(Errno::EXIST) if self.directory(path).is_err() => {
-                    return self.directory(path);
-                }
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(self.error(error, path)),
+            let (above, at) = self.nearest(path)?;
+            let missing = path.strip_prefix(&at).unwrap_or_else(VfsPath::root);
+            match make_below(above, &on_disk(&missing)?) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                made => return made.map_err(|error| self.error(error, path)),
             }
         }
         self.directory(path)
     }
 
-    /// The nearest directory above `path` that is there.
-    pub(crate) fn nearest(&self, path: &VfsPath) -> Result<OwnedFd> {
+    /// The nearest directory above `path` that is there, and its path.
+    pub(crate) fn nearest(&self, path: &VfsPath) -> Result<(OwnedFd, VfsPath)> {
         let mut at = path.parent().unwrap_or_else(VfsPath::root);
         loop {
             match (self.directory(&at), at.parent()) {
                 (Err(error), Some(above)) if error.kind() == ErrorKind::NotFound => at = above,
-                (found, _) => return found.map_err(|error| error.with_path(path.as_str())),
+                (found, _) => {
+                    let dir = found.map_err(|error| error.with_path(path.as_str()))?;
+                    return Ok((dir, at));
+                }
             }
         }
     }
 
-    /// Where a link at `path` leads, as a path of this mount.
-    pub(crate) fn follow(&self, path: &VfsPath) -> Result<VfsPath> {
-        let text = on_disk(path)?;
-        let fd = self.open_below(&text, READ).map_err(|error| self.error(error, path))?;
+    /// Where a link at `path` leads, as a path of this mount, and what was there.
+    pub(crate) fn follow(&self, path: &VfsPath) -> Result<(VfsPath, Attributes)> {
+        // Only what has no better is opened: that may wake who waits at the other end of a pipe.
+        #[cfg(target_os = "linux")]
+        let better = self.portable.is_none().then_some(OFlags::PATH | OFlags::CLOEXEC);
+        #[cfg(not(target_os = "linux"))]
+        let better = None;
+        let flags = better.unwrap_or(READ);
+        let fd =
+            self.open_below(&on_disk(path)?, flags).map_err(|error| self.error(error, path))?;
         let about = |error: Errno| self.error(error, path);
         let (target, root) = (real_path(&fd).map_err(about)?, real_path(&self.dir).map_err(about)?);
         let moved = || {
@@ -270,7 +280,9 @@ impl Root {
         let below = Path::new(OsStr::from_bytes(&target))
             .strip_prefix(OsStr::from_bytes(&root))
             .map_err(|_| moved())?;
-        below.iter().try_fold(VfsPath::root(), |at, name| at.join(&names::encode(name.as_bytes())))
+        let join = |at: VfsPath, name: &OsStr| at.join(&names::encode(name.as_bytes()));
+        let target = below.iter().try_fold(VfsPath::root(), join)?;
+        Ok((target, fstat(&fd).map(Attributes::from).map_err(about)?))
     }
 
     fn open_below(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
@@ -300,9 +312,24 @@ impl Root {
                 self.cached.store(false, Ordering::Relaxed);
                 None
             }
+            Err(Errno::XDEV) => Some(Err(self.error(leaves_the_root(), path))),
             Err(error) => Some(Err(self.error(error, path))),
         }
     }
+}
+
+/// Makes the directories `missing` below `dir`, one in another, and opens the last one. Each is
+/// opened in the one that was just made: no link is followed.
+fn make_below(mut dir: OwnedFd, missing: &[u8]) -> rustix::io::Result<OwnedFd> {
+    for name in missing.split(|byte| *byte == b'/') {
+        let name = OsStr::from_bytes(name);
+        match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        dir = rustix::fs::openat(&dir, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(dir)
 }
 
 /// Whether an open directory was removed: nothing can be put into it any more.
@@ -389,7 +416,7 @@ fn real_path(_: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
 mod linux {
     //! `openat2`.
 
-    use super::{Errno, Mode, OFlags, OwnedFd, io, relative};
+    use super::{Errno, Mode, OFlags, OwnedFd, io, leaves_the_root, relative};
     use rustix::fs::{ResolveFlags, openat2};
 
     const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -400,6 +427,7 @@ mod linux {
         for _ in 0..1000 {
             match openat2(root, relative(path), flags, Mode::empty(), BENEATH) {
                 Err(Errno::AGAIN | Errno::INTR) => std::thread::yield_now(),
+                Err(Errno::XDEV) => return Err(leaves_the_root()),
                 opened => return Ok(opened?),
             }
         }

@@ -33,7 +33,7 @@ pub(crate) fn copy(
     let about_target = |error: Errno| root.error(error, to);
     publishing.persist(|| {
         let spot = publishing.find(to)?;
-        let mut temp = publishing.temp(&spot, spot.current.is_some())?;
+        let mut temp = publishing.temp(&spot, spot.current.is_some(), Some(before.mode))?;
         let method = clone_content(&source, &temp, before.size, publishing.gate).map_err(
             |error| match error {
                 CopyFault::Source(error) => about_source(error),

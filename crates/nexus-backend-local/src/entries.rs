@@ -107,6 +107,9 @@ pub(crate) fn rename(
     if sync {
         rustix::fs::fsync(&target.dir).map_err(|error| root.error(error, to))?;
         rustix::fs::fsync(&source.dir).map_err(|error| root.error(error, from))?;
+        if let Some(above) = to.parent() {
+            root.sync_directories(&above)?;
+        }
     }
     Ok(())
 }
@@ -118,14 +121,7 @@ fn exists(path: &VfsPath) -> Error {
 /// Makes a directory, and those above it.
 pub(crate) fn create_dir(root: &Root, path: &VfsPath, gate: &Gate, sync: bool) -> Result<()> {
     match gate.pass(|| root.make_directory(path)) {
-        Ok(dir) if sync => {
-            let about = |error: Errno| root.error(error, path);
-            rustix::fs::fsync(&dir).map_err(about)?;
-            match root.place(path)? {
-                Some(place) => rustix::fs::fsync(&place.dir).map_err(about),
-                None => Ok(()),
-            }
-        }
+        Ok(_) if sync => root.sync_directories(path),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             // Here, or above?

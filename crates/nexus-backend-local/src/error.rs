@@ -11,6 +11,7 @@ pub(crate) fn from_io(error: impl Into<io::Error>) -> Error {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     let (kind, message, hint) = match errno {
         Some(errno) => from_errno(errno),
+        // What `cap-std` answers, and `leaves_the_root`.
         None if error.kind() == io::ErrorKind::PermissionDenied => LEAVES_THE_ROOT,
         None => (ErrorKind::Internal, "the system answered an unknown error", None),
     };
@@ -19,6 +20,12 @@ pub(crate) fn from_io(error: impl Into<io::Error>) -> Error {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// What resolution answers when a link leads out: apart from `EXDEV`, which is also what the system
+/// answers to a rename between two file systems.
+pub(crate) fn leaves_the_root() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "resolution left the root")
 }
 
 type Mapped = (ErrorKind, &'static str, Option<&'static str>);
@@ -36,8 +43,9 @@ fn from_errno(errno: Errno) -> Mapped {
         Errno::ISDIR => (ErrorKind::IsADirectory, "is a directory", None),
         Errno::NOTDIR => (ErrorKind::NotADirectory, "a file is in the place of a directory", None),
         Errno::NOTEMPTY => (ErrorKind::DirectoryNotEmpty, "the directory is not empty", None),
-        // What `RESOLVE_BENEATH` answers.
-        Errno::XDEV => LEAVES_THE_ROOT,
+        Errno::XDEV => {
+            (ErrorKind::Unsupported, "the two are on different file systems of this mount", None)
+        }
         Errno::LOOP => (ErrorKind::InvalidPath, "too many symbolic links, or a loop of them", None),
         Errno::ACCESS | Errno::PERM => {
             (ErrorKind::PermissionDenied, "the system denies it to this user", None)
@@ -60,9 +68,9 @@ fn from_errno(errno: Errno) -> Mapped {
         Errno::NOMEM => (ErrorKind::Unavailable, "the system is out of memory", None),
         Errno::BUSY => (ErrorKind::Unavailable, "the file is in use by the system", None),
         Errno::IO => (ErrorKind::Unavailable, "the disk failed", Some("see the system log")),
-        Errno::STALE | Errno::NODEV | Errno::NXIO => {
-            (ErrorKind::Unavailable, "the file system is gone", None)
-        }
+        Errno::STALE => (ErrorKind::Unavailable, "the file system is gone", None),
+        // What opening a socket answers, or a device that has no driver.
+        Errno::NXIO | Errno::NODEV => (ErrorKind::Unsupported, "is not a regular file", None),
         Errno::CANCELED => (ErrorKind::Closed, "the operation was given up", None),
         Errno::OPNOTSUPP | Errno::NOSYS => {
             (ErrorKind::Unsupported, "the file system can not do it", None)
@@ -79,7 +87,8 @@ mod tests {
     fn kinds_follow_the_system_error() {
         for (errno, kind) in [
             (Errno::NOENT, ErrorKind::NotFound),
-            (Errno::XDEV, ErrorKind::PermissionDenied),
+            (Errno::XDEV, ErrorKind::Unsupported),
+            (Errno::NXIO, ErrorKind::Unsupported),
             (Errno::NOSPC, ErrorKind::StorageFull),
             (Errno::ROFS, ErrorKind::PermissionDenied),
             (Errno::NAMETOOLONG, ErrorKind::InvalidPath),
@@ -92,8 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn the_portable_resolver_says_permission_denied_for_an_escape() {
-        let escape = io::Error::new(io::ErrorKind::PermissionDenied, "a path led outside");
-        assert_eq!(from_io(escape).kind(), ErrorKind::PermissionDenied);
+    fn an_escape_is_denied_and_explained() {
+        let error = from_io(leaves_the_root());
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(error.hint().is_some());
     }
 }

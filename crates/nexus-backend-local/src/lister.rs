@@ -117,15 +117,39 @@ impl Walk {
                 }
             };
             let path = path.clone();
-            if let Some(entry) = self.entry(&path, &entry).transpose() {
-                batch.push(entry);
+            let Some(entry) = self.entry(&path, &entry).transpose() else { continue };
+            let below =
+                entry.as_ref().ok().filter(|entry| self.recursive && entry.metadata.is_dir());
+            let below = below.map(|entry| entry.path.clone());
+            batch.push(entry);
+            if let Some(Err(error)) = below.map(|path| self.descend(path)) {
+                batch.push(Err(error));
             }
         }
-        self.left -= batch.len();
+        self.left = self.left.saturating_sub(batch.len());
         batch
     }
 
-    /// The entry that a name on disk makes, if it makes one; opens it when it is to be descended.
+    /// Goes on in a directory that was just met.
+    fn descend(&mut self, path: VfsPath) -> Result<()> {
+        let (Some((dir, _)), Some(name)) = (self.open.last_mut(), path.file_name()) else {
+            return Ok(());
+        };
+        let about = |error: Errno| self.root.error(error, &path);
+        let name = names::decode(name)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = dir.fd().map_err(about)?;
+        let below = rustix::fs::openat(dir, OsStr::from_bytes(&name), flags, Mode::empty());
+        match below.and_then(Dir::new) {
+            Ok(below) => self.open.push((below, path)),
+            // Gone, or replaced by something else.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(about(error)),
+        }
+        Ok(())
+    }
+
+    /// The entry that a name on disk makes, if it makes one.
     fn entry(&mut self, parent: &VfsPath, entry: &DirEntry) -> Result<Option<Entry>> {
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
@@ -145,17 +169,7 @@ impl Walk {
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(about(error)),
         };
-        let path = parent.join(&names::encode(name))?;
-        if self.recursive && metadata.is_dir() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(dir, on_disk, flags, Mode::empty()).and_then(Dir::new) {
-                Ok(below) => self.open.push((below, path.clone())),
-                // Gone, or replaced by something else.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-                Err(error) => return Err(self.root.error(error, &path)),
-            }
-        }
-        Ok(Some(Entry::new(path, metadata)))
+        Ok(Some(Entry::new(parent.join(&names::encode(name))?, metadata)))
     }
 
     fn metadata(

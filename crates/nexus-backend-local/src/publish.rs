@@ -23,16 +23,14 @@ pub(crate) struct Temp {
     named: Option<(OwnedFd, OsString)>,
 }
 
-const NEW: Mode = Mode::from_raw_mode(0o666);
-
 impl Temp {
-    /// A new file on the file system of `dir`; `named` when it will replace another, which takes a
-    /// name anyway.
-    pub(crate) fn new(dir: &OwnedFd, named: bool) -> rustix::io::Result<Self> {
+    /// A new file on the file system of `dir`, with the permissions `mode` less the umask; `named`
+    /// when it will replace another, which takes a name anyway.
+    pub(crate) fn new(dir: &OwnedFd, named: bool, mode: Mode) -> rustix::io::Result<Self> {
         #[cfg(target_os = "linux")]
         if !named && NAMELESS.load(Ordering::Relaxed) {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            match rustix::fs::openat(dir, ".", flags, NEW) {
+            match rustix::fs::openat(dir, ".", flags, mode) {
                 Ok(file) => return Ok(Self { file, named: None }),
                 Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {}
                 Err(error) => return Err(vanished(error, dir)),
@@ -43,7 +41,7 @@ impl Temp {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         for _ in 0..100 {
             let name = temporary_name();
-            match rustix::fs::openat(&dir, &name, flags, NEW) {
+            match rustix::fs::openat(&dir, &name, flags, mode) {
                 Ok(file) => {
                     // Held while the file is in use: `sweep_if_left` removes only what nobody
                     // holds. It may have come first; then another name is taken.
@@ -89,6 +87,9 @@ impl Temp {
     fn replace(&mut self, place: &Place) -> rustix::io::Result<()> {
         if self.named.is_none() {
             let name = temporary_name();
+            // Before it has a name, so that no sweep comes first. Where nothing can be locked,
+            // nothing is swept either.
+            let _ = rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive);
             self.link_as(&place.dir, &name)?;
             let dir = rustix::io::fcntl_dupfd_cloexec(&place.dir, 0)?;
             self.named = Some((dir, name));
@@ -187,12 +188,22 @@ impl Publishing<'_> {
     /// Finds where `path` is to be published, and refuses what can be refused before a byte is
     /// written.
     pub(crate) fn find(&self, path: &VfsPath) -> Result<Spot> {
-        let mut spot = self.look_up(path.clone())?;
-        if spot.current.is_some_and(|current| current.kind == EntryKind::Symlink) {
-            spot = self.look_up(self.root.follow(path)?)?;
+        for _ in 0..100 {
+            let mut spot = self.look_up(path.clone())?;
+            if spot.current.is_some_and(|current| current.kind == EntryKind::Symlink) {
+                let (target, meant) = self.root.follow(path)?;
+                spot = self.look_up(target)?;
+                // What is there now may be another file, or none: then its path is not the one
+                // that was meant.
+                if !spot.current.is_some_and(|current| current.same_file(&meant)) {
+                    continue;
+                }
+            }
+            self.check(spot.current.as_ref(), &spot.path)?;
+            return Ok(spot);
         }
-        self.check(spot.current.as_ref(), &spot.path)?;
-        Ok(spot)
+        Err(Error::new(ErrorKind::Unavailable, "where the link leads changes all the time")
+            .with_path(path.as_str()))
     }
 
     fn look_up(&self, path: VfsPath) -> Result<Spot> {
@@ -222,10 +233,15 @@ impl Publishing<'_> {
     }
 
     /// A file that is not seen yet, on the file system of the spot; `named` as for [`Temp::new`].
-    pub(crate) fn temp(&self, spot: &Spot, named: bool) -> Result<Temp> {
+    /// Its permissions are never wider than those of what it will replace, or of the file that it is
+    /// a copy of.
+    pub(crate) fn temp(&self, spot: &Spot, named: bool, copied: Option<u32>) -> Result<Temp> {
+        let mode = spot.current.map(|current| current.mode).or(copied).unwrap_or(0o666);
+        // This user has to write its content and attributes in any case.
+        let mode = Mode::from_raw_mode((mode & PERMISSIONS | 0o600) as rustix::fs::RawMode);
         let made = match &spot.place {
-            Some(place) => Temp::new(&place.dir, named),
-            None => Temp::new(&self.root.nearest(&spot.path)?, false),
+            Some(place) => Temp::new(&place.dir, named, mode),
+            None => Temp::new(&self.root.nearest(&spot.path)?.0, false, mode),
         };
         made.map_err(|error| self.root.error(error, &spot.path))
     }
@@ -258,6 +274,7 @@ impl Publishing<'_> {
             rustix::fs::fsync(&temp.file).map_err(about)?;
         }
         let replaces = matches!(self.mode, WriteMode::Replace(_));
+        let makes_directories = place.is_none();
         let place = match place {
             Some(place) => place,
             None if replaces => return Err(about(Errno::NOENT)),
@@ -280,6 +297,9 @@ impl Publishing<'_> {
         }
         if self.full {
             rustix::fs::fsync(&place.dir).map_err(about)?;
+            if makes_directories && let Some(above) = path.parent() {
+                self.root.sync_directories(&above)?;
+            }
         }
         let attributes = rustix::fs::fstat(&temp.file).map(Attributes::from).map_err(about)?;
         Ok(attributes.metadata(digest.filter(|_| kept)))
@@ -294,15 +314,39 @@ impl Publishing<'_> {
         let current = look_at(place).map_err(|error| self.root.error(error, path))?;
         self.check(current.as_ref(), path)?;
         if let Some(current) = current {
-            // The new content takes over who may read it.
-            let made = rustix::fs::fstat(&temp.file).map(Attributes::from).map_err(about)?;
-            if made.mode != current.mode {
-                let mode = Mode::from_raw_mode(current.mode as rustix::fs::RawMode);
-                rustix::fs::fchmod(&temp.file, mode).map_err(about)?;
+            let changed = take_over(&temp.file, &current).map_err(about)?;
+            if changed && self.full {
+                rustix::fs::fsync(&temp.file).map_err(about)?;
             }
         }
         self.gate.pass(|| temp.replace(place)).map_err(about)
     }
+}
+
+/// The bits that say who may read, write and run a file. Set-user-ID and its like are not taken
+/// over: they were given to the old content.
+const PERMISSIONS: u32 = 0o777;
+
+/// Gives a file the owner and the permissions of the one that it replaces, as far as this user may;
+/// answers whether anything changed.
+fn take_over(file: &OwnedFd, current: &Attributes) -> rustix::io::Result<bool> {
+    use rustix::fs::{Gid, RawMode, Uid, fchmod, fchown};
+    let made = rustix::fs::fstat(file).map(Attributes::from)?;
+    let mut mode = current.mode & PERMISSIONS;
+    let same_owner = (made.uid, made.gid) == (current.uid, current.gid);
+    if !same_owner {
+        let (uid, gid) = (Uid::from_raw(current.uid), Gid::from_raw(current.gid));
+        let owned = fchown(file, Some(uid), Some(gid)).or_else(|_| fchown(file, None, Some(gid)));
+        if owned.is_err() && made.gid != current.gid {
+            // What its group may do, another group may only if everybody may.
+            mode &= !0o070 | (mode & 0o007) << 3;
+        }
+    }
+    if made.mode & PERMISSIONS != mode {
+        fchmod(file, Mode::from_raw_mode(mode as RawMode))?;
+        return Ok(true);
+    }
+    Ok(!same_owner)
 }
 
 pub(crate) fn is_a_directory(path: &VfsPath) -> Error {

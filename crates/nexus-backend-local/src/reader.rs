@@ -71,7 +71,7 @@ impl Opened {
 
     /// All bytes, if they are in memory already; else `None`.
     #[cfg(target_os = "linux")]
-    fn read_at_once(&self) -> Result<Option<Bytes>> {
+    fn read_at_once(&self) -> Option<Bytes> {
         use rustix::io::{ReadWriteFlags, preadv2};
         let length = self.length() as usize;
         let mut buffer = vec![0; length];
@@ -80,18 +80,20 @@ impl Opened {
             match preadv2(&self.file, &mut into, self.range.start, ReadWriteFlags::NOWAIT) {
                 Ok(read) if read == length => {}
                 // Short, not in memory, or a file system that does not know: the long way.
-                _ => return Ok(None),
+                _ => return None,
             }
         }
-        if self.expected.is_some_and(|expected| expected != Digest::of(&buffer)) {
-            return Err(mismatch(&self.path));
+        // Changed meanwhile, or damaged: the long way tells.
+        let mismatch = self.expected.is_some_and(|expected| expected != Digest::of(&buffer));
+        if mismatch || self.check_unchanged().is_err() {
+            return None;
         }
-        Ok(Some(buffer.into()))
+        Some(buffer.into())
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn read_at_once(&self) -> Result<Option<Bytes>> {
-        Ok(None)
+    fn read_at_once(&self) -> Option<Bytes> {
+        None
     }
 
     /// The next piece of the range, from `at`; may wait for the disk.
@@ -156,7 +158,7 @@ pub(crate) async fn read(
     };
     if let Some(opened) = &opened
         && opened.length() <= AT_ONCE
-        && let Some(content) = opened.read_at_once()?
+        && let Some(content) = opened.read_at_once()
     {
         let metadata = opened.metadata.clone();
         return Ok(Object { metadata, body: Body::whole(content) });

@@ -46,16 +46,32 @@ pub(crate) async fn write(
 ) -> Result<Metadata> {
     blocking::change(move |gate| {
         let publishing = destination.publishing(&mode, gate);
-        let digest = Digest::of(&content);
         publishing.persist(|| {
             let spot = publishing.find(&path)?;
-            let mut temp = publishing.temp(&spot, spot.current.is_some())?;
-            write_all(&temp, std::slice::from_ref(&content), 0)
+            let mut temp = publishing.temp(&spot, spot.current.is_some(), None)?;
+            let digest = write_and_hash(&temp, &content)
                 .map_err(|error| destination.root.error(error, &spot.path))?;
             publishing.publish(spot, &mut temp, content.len() as u64, Some(digest))
         })
     })
     .await
+}
+
+/// Writes the whole content; a large one is hashed meanwhile.
+fn write_and_hash(temp: &Temp, content: &[u8]) -> rustix::io::Result<Digest> {
+    if content.len() < BATCH {
+        write_at(temp, content, 0)?;
+        return Ok(Digest::of(content));
+    }
+    std::thread::scope(|scope| {
+        let hashing = std::thread::Builder::new().spawn_scoped(scope, || Digest::of(content));
+        write_at(temp, content, 0)?;
+        // Without another thread, after it.
+        Ok(hashing
+            .ok()
+            .and_then(|hashing| hashing.join().ok())
+            .unwrap_or_else(|| Digest::of(content)))
+    })
 }
 
 /// Writes all of `pieces` at `offset`.
@@ -123,7 +139,7 @@ pub(crate) async fn upload(
         let publishing = destination.publishing(&mode, gate);
         // Long uploads outlive what was looked up: `finish` looks again. A file without a name
         // leaves nothing behind, whatever happens.
-        let temp = publishing.persist(|| publishing.temp(&publishing.find(&path)?, false))?;
+        let temp = publishing.persist(|| publishing.temp(&publishing.find(&path)?, false, None))?;
         Ok(LocalUpload {
             destination,
             budget,

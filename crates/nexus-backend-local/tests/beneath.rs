@@ -152,13 +152,17 @@ async fn links_that_stay_inside_work() {
 /// How often the two are exchanged, at least, while the verbs run.
 const ROUNDS: usize = 100_000;
 
-/// Exchanges `a` and `b` in `dir` until told to stop; counts.
+/// Exchanges a directory with a link that leads out, and a file with another, until told to stop;
+/// counts.
 fn exchange(dir: &Path, stop: &AtomicBool) -> usize {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    let (a, b) = (dir.join("d"), dir.join("link"));
+    let pairs = [("d", "link"), ("f", "file-link")].map(|(a, b)| (dir.join(a), dir.join(b)));
     let mut rounds = 0;
     while !stop.load(Ordering::Relaxed) || rounds < ROUNDS {
-        renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
+        for (a, b) in &pairs {
+            // A verb may have removed one of the two for a moment.
+            let _ = renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE);
+        }
         rounds += 1;
     }
     rounds
@@ -169,6 +173,8 @@ fn a_link_exchanged_in_a_race_never_leads_out() {
     for resolver in RESOLVERS {
         let Folders { _keep, inside, outside } = folders();
         symlink("../outside/d", inside.join("link")).unwrap();
+        symlink("../outside/d/f", inside.join("file-link")).unwrap();
+        std::fs::write(inside.join("f"), "inside").unwrap();
         std::fs::write(inside.join("safe"), "safe").unwrap();
         let before = snapshot(&outside);
         let stop = Arc::new(AtomicBool::new(false));
@@ -199,17 +205,26 @@ fn a_link_exchanged_in_a_race_never_leads_out() {
 /// Every verb once, on a path whose directory is exchanged all the time. Success and refusal are
 /// both right; bytes from outside are not.
 async fn one_round(backend: &dyn Backend, served: &mut usize) -> usize {
-    let file = path("/d/f");
-    if let Ok(object) = backend.read(&file, &ReadOptions::default()).await
-        && let Ok(content) = object.body.bytes(100).await
-    {
-        assert_ne!(content, "outside", "a read led out");
-        *served += 1;
+    for file in ["/d/f", "/f"].map(path) {
+        if let Ok(object) = backend.read(&file, &ReadOptions::default()).await
+            && let Ok(content) = object.body.bytes(100).await
+        {
+            assert_ne!(content, "outside", "a read led out");
+            *served += 1;
+        }
+        if let Ok(metadata) = backend.stat(&file).await {
+            assert_ne!(metadata.size, Some("outside".len() as u64), "a stat led out");
+        }
+        if backend.copy(&file, &path("/taken"), &WriteMode::Overwrite).await.is_ok() {
+            let taken = backend.stat(&path("/taken")).await.unwrap();
+            assert_ne!(taken.size, Some("outside".len() as u64), "a copy led out");
+        }
+        let _ = backend.write(&file, "inside".into(), &WriteOptions::default()).await;
+        if let Ok(mut upload) = backend.upload(&file, &WriteOptions::default()).await {
+            upload.write("inside".into()).await.unwrap();
+            let _ = upload.finish().await;
+        }
     }
-    if let Ok(metadata) = backend.stat(&file).await {
-        assert_ne!(metadata.size, Some("outside".len() as u64), "a stat led out");
-    }
-    let _ = backend.write(&file, "inside".into(), &WriteOptions::default()).await;
     let _ = backend.write(&path("/d/new"), "new".into(), &WriteMode::Create.into()).await;
     if let Ok(upload) = backend.upload(&path("/d/up"), &WriteOptions::default()).await {
         let _ = upload.finish().await;
@@ -226,5 +241,5 @@ async fn one_round(backend: &dyn Backend, served: &mut usize) -> usize {
             let _ = entry;
         }
     }
-    14
+    22
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::{open, path};
-use nexus_core::{Backend, Deleted, ErrorKind, ReadOptions, WriteMode, WriteOptions};
+use futures_util::StreamExt;
+use nexus_core::{Backend, Deleted, ErrorKind, ListOptions, ReadOptions, WriteMode, WriteOptions};
 
 /// Tells a child what to do; the test of the same name runs it.
 const JOB: &str = "NEXUS_LOCAL_TEST_JOB";
@@ -45,6 +46,7 @@ async fn child() {
         "create" => create(&*backend).await,
         "take" => take(&*backend).await,
         "hang" => hang(&*backend).await,
+        "list" => list(&*backend).await,
         job => panic!("no such job: {job}"),
     }
 }
@@ -152,4 +154,31 @@ async fn a_process_killed_in_an_upload_leaves_nothing() {
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["ready"]);
+}
+
+/// Lists, which removes what killed processes left, until everything is done.
+async fn list(backend: &dyn Backend) {
+    while backend.stat(&path("/done")).await.is_err() {
+        let listing = backend.list(&path("/"), &ListOptions::default()).await.unwrap();
+        let entries: Vec<_> = listing.collect().await;
+        assert!(entries.iter().all(Result::is_ok), "{entries:?}");
+    }
+}
+
+#[tokio::test]
+async fn listings_of_others_take_nothing_from_a_write_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    let mut lister = spawn("list", folder.path());
+    for round in 0..3_000 {
+        // Both ways in which a file is replaced: named from the beginning, and only at the end.
+        let content = round.to_string();
+        let options = WriteOptions::default();
+        backend.write(&path("/file"), content.clone().into(), &options).await.unwrap();
+        let mut upload = backend.upload(&path("/file"), &options).await.unwrap();
+        upload.write(content.into()).await.unwrap();
+        upload.finish().await.unwrap();
+    }
+    backend.write(&path("/done"), "".into(), &WriteOptions::default()).await.unwrap();
+    assert!(lister.wait().unwrap().success());
 }

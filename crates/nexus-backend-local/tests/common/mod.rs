@@ -9,7 +9,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nexus_core::{Backend, MountContext, MountUri, Result, VfsPath};
+use nexus_core::{
+    Backend, Metadata, MountContext, MountUri, ReadOptions, Result, VfsPath, WriteOptions,
+};
 
 /// The ways in which paths are kept beneath the root; every test of confinement runs with each.
 pub(crate) const RESOLVERS: [&str; 2] = ["openat2", "portable"];
@@ -26,6 +28,17 @@ pub(crate) async fn open(root: &Path, options: &str) -> Result<Arc<dyn Backend>>
 
 pub(crate) fn path(text: &str) -> VfsPath {
     VfsPath::parse(text).unwrap()
+}
+
+/// Writes a whole file.
+pub(crate) async fn put(backend: &dyn Backend, text: &str, content: Vec<u8>) -> Result<Metadata> {
+    backend.write(&path(text), content.into(), &WriteOptions::default()).await
+}
+
+/// Reads a whole file.
+pub(crate) async fn get(backend: &dyn Backend, text: &str) -> Result<Vec<u8>> {
+    let object = backend.read(&path(text), &ReadOptions::default()).await?;
+    Ok(object.body.bytes(64 << 20).await?.to_vec())
 }
 
 /// Every file below a folder with its content, sorted.

@@ -1,0 +1,142 @@
+//! Disks as they are: full, read-only, and more than one below a root.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{get, open, path, put, snapshot};
+use futures_util::StreamExt;
+use nexus_core::{BackendExt, ErrorKind, ListOptions, WriteMode, WriteOptions};
+
+/// A small file system that is mounted for one test, in a folder of another one. Needs root.
+struct Mounted {
+    _alone: MutexGuard<'static, ()>,
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Mounted {
+    fn tmpfs(options: &str) -> Self {
+        // Starting a program holds open for a moment what other tests have just closed, and so the
+        // space of their files.
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        std::fs::create_dir(&path).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(
+            mount.status.success(),
+            "this test mounts a small file system and needs root: {}",
+            String::from_utf8_lossy(&mount.stderr)
+        );
+        Self { _alone: alone, folder, path }
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder, on another file system, that this one is the directory `disk` of.
+    fn above(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.path)
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_keeps_what_was_there() {
+    let disk = Mounted::tmpfs("size=1m");
+    let backend = open(disk.path(), "").await.unwrap();
+    put(&*backend, "/old", vec![1; 200 << 10]).await.unwrap();
+    let before = snapshot(disk.path());
+    for text in ["/old", "/new"] {
+        let error = put(&*backend, text, vec![2; 2 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        let streamed = async {
+            let mut upload = backend.upload(&path(text), &WriteOptions::default()).await?;
+            for _ in 0..4 {
+                upload.write(vec![2; 1 << 20].into()).await?;
+            }
+            upload.finish().await
+        };
+        assert_eq!(streamed.await.unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+    assert_eq!(snapshot(disk.path()), before);
+    // Reading and deleting still work, and make room.
+    assert_eq!(get(&*backend, "/old").await.unwrap().len(), 200 << 10);
+    backend.delete_one(path("/old").into()).await.unwrap();
+    put(&*backend, "/new", vec![2; 300 << 10]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_disk_denies_changes_and_serves_reads() {
+    let disk = Mounted::tmpfs("size=1m");
+    let backend = open(disk.path(), "").await.unwrap();
+    put(&*backend, "/d/old", b"old".to_vec()).await.unwrap();
+    disk.remount("ro");
+    let before = snapshot(disk.path());
+    for error in [
+        put(&*backend, "/d/old", b"x".to_vec()).await.err(),
+        put(&*backend, "/new", b"x".to_vec()).await.err(),
+        backend.create_dir(&path("/made")).await.err(),
+        backend.remove_dir(&path("/d")).await.err(),
+        backend.rename(&path("/d/old"), &path("/x"), &WriteMode::Overwrite).await.err(),
+        backend.delete(&[path("/d/old").into()]).await.pop().unwrap().err(),
+    ] {
+        assert_eq!(error.unwrap().kind(), ErrorKind::PermissionDenied);
+    }
+    assert_eq!(get(&*backend, "/d/old").await.unwrap(), b"old");
+    assert_eq!(snapshot(disk.path()), before);
+    disk.remount("rw");
+}
+
+#[tokio::test]
+async fn a_root_of_two_file_systems_is_one_mount() {
+    let disk = Mounted::tmpfs("size=1m");
+    let backend = open(disk.above(), "").await.unwrap();
+    put(&*backend, "/here", b"x".to_vec()).await.unwrap();
+    backend.create_dir(&path("/dir")).await.unwrap();
+    let before = snapshot(disk.above());
+    // Not atomic, so refused by name: the kernel composes it.
+    for (from, mode) in [
+        ("/here", WriteMode::Overwrite),
+        ("/here", WriteMode::Create),
+        ("/dir", WriteMode::Overwrite),
+    ] {
+        let renamed = backend.rename(&path(from), &path("/disk/there"), &mode).await;
+        assert_eq!(renamed.unwrap_err().kind(), ErrorKind::Unsupported, "{from} {mode:?}");
+    }
+    assert_eq!(snapshot(disk.above()), before);
+    let written = put(&*backend, "/disk/new/file", b"yz".to_vec()).await.unwrap();
+    assert_eq!(written.size, Some(2));
+    backend.copy(&path("/here"), &path("/disk/copy/x"), &WriteMode::Create).await.unwrap();
+    assert_eq!(get(&*backend, "/disk/copy/x").await.unwrap(), b"x");
+    let listing = backend
+        .list(&path("/"), &ListOptions { recursive: true, ..Default::default() })
+        .await
+        .unwrap();
+    let listed: Vec<_> = listing.map(|entry| entry.unwrap().path.to_string()).collect().await;
+    assert_eq!(listed.iter().filter(|path| path.starts_with("/disk/")).count(), 4, "{listed:?}");
+}
