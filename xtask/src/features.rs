@@ -8,7 +8,8 @@ use crate::shell::Shell;
 use crate::steps::{self, Outcome, Step};
 
 /// Crates that may come in two versions, and why.
-const TWICE: &[(&str, &str)] = &[];
+const TWICE: &[(&str, &str)] =
+    &[("io-lifetimes", "cap-primitives uses 3 itself, and 2 through fs-set-times")];
 
 /// What must not come in with a set of features: the point of leaving the others out.
 const KEPT_OUT: &[(&str, &[&str])] = &[
