@@ -110,13 +110,15 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the store can take `more` bytes beyond what it holds now.
-    pub(crate) fn check_room(&self, more: u64) -> Result<()> {
+    /// Whether the store can take a file of `size` bytes at `path`, in the place of what is there.
+    pub(crate) fn check_room(&self, path: &VfsPath, size: u64) -> Result<()> {
+        let others = self.used - self.size_at(path);
         match self.limit {
-            Some(limit) if self.used.saturating_add(more) > limit => Err(Error::new(
+            Some(limit) if others.saturating_add(size) > limit => Err(Error::new(
                 ErrorKind::StorageFull,
                 format!("the store holds no more than its limit of {limit} bytes"),
-            )),
+            )
+            .with_path(path.as_str())),
             _ => Ok(()),
         }
     }
@@ -140,7 +142,7 @@ impl Store {
     fn put_file(&mut self, path: &VfsPath, mut file: File) -> Result<Metadata> {
         let replaced = self.size_at(path);
         let size = file.metadata.size.unwrap_or_default();
-        self.check_room(size.saturating_sub(replaced)).map_err(|e| e.with_path(path.as_str()))?;
+        self.check_room(path, size)?;
         self.versions += 1;
         file.metadata.version = Some(Version::new(self.versions.to_string()));
         let metadata = file.metadata.clone();

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use nexus_core::{
-    Bytes, Error, Hasher, Metadata, Result, Upload, VfsPath, WriteOptions, async_trait,
-};
+use nexus_core::{Bytes, Hasher, Metadata, Result, Upload, VfsPath, WriteOptions, async_trait};
 
 use crate::backend::Shared;
 use crate::store::Incoming;
@@ -27,9 +25,8 @@ impl MemUpload {
 #[async_trait]
 impl Upload for MemUpload {
     async fn write(&mut self, piece: Bytes) -> Result<()> {
-        let about = |error: Error| error.with_path(self.path.as_str());
         let size = self.size + piece.len() as u64;
-        self.shared.store()?.check_room(size).map_err(about)?;
+        self.shared.store()?.check_room(&self.path, size)?;
         self.size = size;
         self.hasher.update(&piece);
         if !piece.is_empty() {
