@@ -94,6 +94,19 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// A URI as it is written, in the form in which it is saved.
+    pub(crate) fn saved_uri(&self, text: &str) -> Result<String, Failure> {
+        let uri = self.mount_uri(text)?;
+        if uri.scheme() != "local" {
+            return Ok(uri.to_string());
+        }
+        let path =
+            std::path::absolute(format!("{}{}", uri.authority(), uri.path())).map_err(|error| {
+                Failure::usage(format!("the working directory is unknown: {error}"))
+            })?;
+        Ok(uri.rooted_at(&path.to_string_lossy()).to_string())
+    }
+
     fn home(&self) -> Result<&PathBuf, Failure> {
         let home = self.environment.home.as_ref();
         home.ok_or_else(|| Failure::usage("`~` means the home directory, and HOME is not set"))

@@ -135,10 +135,10 @@ pub(crate) async fn unmount(
     let session = Session::new(environment, &[]).await?;
     let (session, store) = (&session, &MountFileStore::new(environment.state_dir.as_ref())?);
     each(mounts, output, |operand| async move {
-        let uri = session.mount_uri(operand);
+        let uri = session.saved_uri(operand);
         let wanted = |mount: &SavedMount| {
-            let by_uri = uri.as_ref().is_ok_and(|uri| uri.to_string() == mount.uri);
-            mount.at.as_str() == trim(operand) || mount.uri == operand || by_uri
+            let by_uri = uri.as_ref().is_ok_and(|uri| *uri == mount.uri);
+            mount.at.as_str() == trim(operand) || by_uri
         };
         let gone = store.update(|file| {
             let place = file.mounts.iter().position(wanted);
