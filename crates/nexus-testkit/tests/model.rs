@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use nexus_backend_mem::MemBackend;
-use nexus_core::{Backend, Capabilities, ErrorKind, ListOrder, VfsPath, WriteOptions};
+use nexus_core::{Backend, Capabilities, Directories, ErrorKind, ListOrder, VfsPath, WriteOptions};
 use nexus_testkit::fault::{FaultBackend, Point};
 use nexus_testkit::lesser::Lesser;
 use nexus_testkit::model::{self, Foreign, Store};
@@ -54,6 +54,24 @@ fn agrees_where_listings_are_composed() {
 #[test]
 fn agrees_where_writes_have_no_conditions() {
     check([|has| has.create = false, |has| has.replace = false]);
+}
+
+#[test]
+fn agrees_where_directories_are_only_keys() {
+    fn keys(has: &mut Capabilities) {
+        has.directories = Directories::Virtual;
+        has.rename_dir = false;
+    }
+    check([keys, keys]);
+    check([
+        |_| {},
+        |has| {
+            keys(has);
+            has.rename = false;
+            has.copy = false;
+            has.list_recursive = false;
+        },
+    ]);
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Default for Plan {
 
 impl Plan {
     /// Tries it with a kernel that has the two stores of `make` mounted at `/a` and `/b`. Both must
-    /// have real directories.
+    /// take writes and give versions; whatever else they lack the kernel composes or refuses.
     ///
     /// Brings its own runtime: call it from outside of one.
     ///

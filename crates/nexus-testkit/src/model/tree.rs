@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use nexus_core::{Bytes, Capabilities, ErrorKind, VfsPath};
+use nexus_core::{Bytes, Capabilities, Directories, ErrorKind, VfsPath};
 
-use super::op::{MOUNTS, Mode, Which};
+use super::op::{MOUNTS, Mode, Op, Which};
 use crate::support::path;
 
 /// What a verb must do: succeed with this, or fail with one of these kinds.
@@ -47,7 +47,8 @@ pub(super) struct Report {
     pub(super) failures: Vec<Vec<ErrorKind>>,
 }
 
-/// The namespace. Directories above a node are always there; both mount points are directories.
+/// The namespace. Directories above a node are always there; both mount points are directories. In
+/// a store whose directories are only keys, one is there while something is below it.
 pub(super) struct Tree {
     nodes: BTreeMap<VfsPath, Node>,
     capabilities: [Capabilities; 2],
@@ -158,6 +159,48 @@ impl Tree {
         kinds
     }
 
+    fn has_virtual_directories(&self, at: &VfsPath) -> bool {
+        let capabilities = self.capabilities(at);
+        matches!(self.zone(at), Zone::Inside(_))
+            && capabilities.is_some_and(|has| has.directories == Directories::Virtual)
+    }
+
+    /// Whether what must come of an operation depends on the store: where directories are only
+    /// keys, the contract leaves open what happens to a key that is a directory as well.
+    pub(super) fn is_open(&self, op: &Op) -> bool {
+        let is_dir = |at: &VfsPath| self.node(at) == Ok(Node::Directory);
+        let taken = |to: &VfsPath| {
+            self.has_virtual_directories(to) && (is_dir(to) || self.has_file_above(to))
+        };
+        let hidden = |at: &VfsPath| self.has_virtual_directories(at) && is_dir(at);
+        match op {
+            Op::Write(to, ..) | Op::Upload(to, ..) | Op::Copy(_, to, _) | Op::Rename(_, to, _) => {
+                taken(to)
+            }
+            Op::CopyAll(from, to, _) => {
+                let occupied = self.has_virtual_directories(to) && self.node(to).is_ok();
+                taken(to) || is_dir(from) && occupied
+            }
+            Op::Delete(at) => hidden(at),
+            Op::DeleteMany(targets) => targets.iter().any(|(at, _)| hidden(at)),
+            _ => false,
+        }
+    }
+
+    /// Lets go of directories that are only keys and have none left below them.
+    fn prune(&mut self) {
+        // In this order what is in a directory comes before it.
+        let directories: Vec<_> = self.nodes.keys().rev().cloned().collect();
+        for at in directories {
+            if self.has_virtual_directories(&at)
+                && self.file_at(&at).is_none()
+                && self.below(&at).is_empty()
+            {
+                self.nodes.remove(&at);
+            }
+        }
+    }
+
     fn make_parents(&mut self, at: &VfsPath) {
         let mut above = at.parent();
         while let Some(directory) = above.filter(|directory| !directory.is_root()) {
@@ -244,6 +287,7 @@ impl Tree {
         none_of([self.fixed(at), vec![]])?;
         self.file(at).map_err(or_not_found)?;
         self.nodes.remove(at);
+        self.prune();
         Ok(())
     }
 
@@ -258,6 +302,7 @@ impl Tree {
             Ok(_) if only == Some(Which::Stale) => Err(vec![ErrorKind::PreconditionFailed]),
             Ok(_) => {
                 self.nodes.remove(at);
+                self.prune();
                 Ok(true)
             }
             Err(kinds) if kinds == [ErrorKind::NotFound] => Ok(false),
@@ -310,12 +355,14 @@ impl Tree {
             self.nodes.remove(&old);
             self.nodes.insert(rebase(&old, from, to), node);
         }
+        self.prune();
         Ok(())
     }
 
     pub(super) fn create_dir(&mut self, at: &VfsPath) -> Expect<()> {
         match (self.zone(at), self.node(at)) {
             (Zone::Nowhere, _) => Err(vec![ErrorKind::NotFound]),
+            _ if self.has_virtual_directories(at) => Err(vec![ErrorKind::Unsupported]),
             (_, Ok(Node::Directory)) => Ok(()),
             (_, Ok(Node::File(_))) => Err(vec![ErrorKind::AlreadyExists]),
             (_, Err(kinds)) if kinds == [ErrorKind::NotADirectory] => Err(kinds),
@@ -329,6 +376,9 @@ impl Tree {
 
     pub(super) fn remove_dir(&mut self, at: &VfsPath) -> Expect<()> {
         none_of([self.fixed(at), vec![]])?;
+        if self.has_virtual_directories(at) {
+            return Err(vec![ErrorKind::Unsupported]);
+        }
         match self.node(at)? {
             Node::File(_) => Err(vec![ErrorKind::NotADirectory]),
             Node::Directory if !self.below(at).is_empty() => {
@@ -345,13 +395,15 @@ impl Tree {
         none_of([self.fixed(at), vec![]])?;
         let top = self.node(at).map_err(or_not_found)?;
         let mut report = Report::default();
+        let counted = u64::from(!self.has_virtual_directories(at));
         for (gone, node) in self.below(at).into_iter().chain([(at.clone(), top)]) {
             self.nodes.remove(&gone);
             match node {
                 Node::File(_) => report.files += 1,
-                Node::Directory => report.directories += 1,
+                Node::Directory => report.directories += counted,
             }
         }
+        self.prune();
         Ok(report)
     }
 
@@ -378,8 +430,12 @@ impl Tree {
         Ok(report)
     }
 
-    /// A directory of a tree that is copied: a file in its place is no directory.
+    /// A directory of a tree that is copied: a file in its place is no directory, and where
+    /// directories are only keys there is nothing to make.
     fn make_dir(&mut self, at: &VfsPath) -> Expect<()> {
+        if self.has_virtual_directories(at) {
+            return Ok(());
+        }
         self.create_dir(at).map_err(|kinds| {
             let other = |kind| match kind {
                 ErrorKind::AlreadyExists => ErrorKind::NotADirectory,
@@ -397,6 +453,7 @@ impl Tree {
     /// Whether another program can make a directory here.
     pub(super) fn takes_directory(&self, at: &VfsPath) -> bool {
         matches!(self.zone(at), Zone::Inside(_))
+            && !self.has_virtual_directories(at)
             && !matches!(self.node(at), Ok(Node::File(_)))
             && !self.has_file_above(at)
     }
