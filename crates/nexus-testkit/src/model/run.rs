@@ -2,6 +2,7 @@
 //! trees in the end.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use futures_util::StreamExt;
 use nexus_core::kernel::{CopyOptions, RenameMethod, TreeReport, WalkOptions};
@@ -11,7 +12,7 @@ use nexus_core::{
     VfsPath, WriteMode, WriteOptions,
 };
 
-use super::op::{End, MOUNTS, Mode, Op, Which};
+use super::op::{End, MOUNTS, Mode, Op, Pick, Which};
 use super::tree::{Expect, File, Node, Report, Tree, Zone};
 use super::{Foreign, Store};
 use crate::support::path;
@@ -22,13 +23,16 @@ type Check<T = ()> = Result<T, String>;
 /// More than any content of a case.
 const LIMIT: usize = 64 << 20;
 
-/// Does all of `ops` both ways.
-pub(super) async fn case(stores: [Store; 2], ops: &[Op]) -> Check {
+/// Does all of `ops` both ways. A disagreement comes with what was done up to it.
+pub(super) async fn case(stores: [Store; 2], ops: &[Op<Pick>]) -> Check {
     let mut run = Run::new(stores).await;
+    let mut steps = String::new();
     for (index, op) in ops.iter().enumerate() {
-        run.step(op).await.map_err(|why| format!("step {}: {why}", index + 1))?;
+        let op = op.resolve(|pick| run.tree.choose(pick));
+        let _ = writeln!(steps, "{:3}. {op:?}", index + 1);
+        run.step(&op).await.map_err(|why| format!("{why}\nafter\n{steps}"))?;
     }
-    run.compare_trees().await.map_err(|why| format!("in the end: {why}"))?;
+    run.compare_trees().await.map_err(|why| format!("in the end: {why}\nafter\n{steps}"))?;
     run.kernel.close().await.map_err(|error| format!("close: {error:?}"))
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use nexus_core::{Bytes, Capabilities, Directories, ErrorKind, VfsPath};
 
-use super::op::{MOUNTS, Mode, Op, Which};
+use super::op::{MOUNTS, Mode, Op, Pick, Which};
 use crate::support::path;
 
 /// What a verb must do: succeed with this, or fail with one of these kinds.
@@ -89,6 +89,31 @@ impl Tree {
     pub(super) fn capabilities(&self, at: &VfsPath) -> Option<&Capabilities> {
         let mount = MOUNTS.iter().position(|mount| at.starts_with(&path(mount)))?;
         Some(&self.capabilities[mount])
+    }
+
+    /// The path that a pick means in this moment.
+    pub(super) fn choose(&self, pick: &Pick) -> VfsPath {
+        let nth = |number: u8, wanted: &dyn Fn(&VfsPath, &Node) -> bool| {
+            let all = self.nodes.iter().filter(|(at, node)| wanted(at, node));
+            let all: Vec<_> = all.map(|(at, _)| at).collect();
+            let index = usize::from(number).checked_rem(all.len());
+            index.map(|index| all[index].clone())
+        };
+        let is_inside = |at: &VfsPath| matches!(self.zone(at), Zone::Inside(_));
+        let chosen = match pick {
+            Pick::File(number) => nth(*number, &|_, node| *node != Node::Directory),
+            Pick::Directory(number) => {
+                nth(*number, &|at, node| *node == Node::Directory && is_inside(at))
+            }
+            Pick::Inside(number, name) => {
+                let shallow = |at: &VfsPath| at.segments().count() < 4;
+                let directory = nth(*number, &|at, node| *node == Node::Directory && shallow(at));
+                directory.map(|directory| directory.join(name).expect("a short path"))
+            }
+            Pick::Path(path) => Some(path.clone()),
+        };
+        // Nothing of the kind is there yet.
+        chosen.unwrap_or_else(|| path(MOUNTS[0]))
     }
 
     /// Every path below `top`, and what is there, a directory before what is in it.
