@@ -2,6 +2,7 @@
 
 use nexus_core::{
     BackendExt, DeleteTarget, Deleted, ErrorKind, Operation, ReadOptions, Result, Version,
+    WriteMode, WriteOptions,
 };
 
 use super::cases;
@@ -20,6 +21,9 @@ cases! {
     one_of_many_removes: |c| c.write,
     if_version_removes_one_version_only: |c| c.write && c.delete_if_version && c.versions,
     if_version_of_nothing_makes_nothing: |c| c.write && c.delete_if_version && c.versions,
+    if_version_never_deletes_what_replaced_it: |c| {
+        c.write && c.delete_if_version && c.replace && c.versions
+    },
     if_version_is_checked_for_each_target: |c| c.write && c.delete_if_version && c.versions,
 }
 
@@ -178,6 +182,35 @@ async fn if_version_of_nothing_makes_nothing(store: &Subject) {
             }
         })
         .await;
+}
+
+/// Of a delete and a write that name the same version, one succeeds: a write that succeeded stays.
+async fn if_version_never_deletes_what_replaced_it(store: &Subject) {
+    for round in 0..40 {
+        let version = store.put("/a", format!("round {round}")).await.version.unwrap();
+        let outcomes = together(2, |index| {
+            let (backend, version) = (store.shared(), version.clone());
+            async move {
+                if index == 0 {
+                    return backend.delete_one(only("/a", &version)).await.map(drop);
+                }
+                let options = WriteOptions::from(WriteMode::Replace(version));
+                backend.write(&path("/a"), "new".into(), &options).await.map(drop)
+            }
+        })
+        .await;
+        match (&outcomes[0], &outcomes[1]) {
+            (Ok(()), Err(late)) => {
+                assert_eq!(late.kind(), ErrorKind::NotFound);
+                assert!(store.children("/").await.is_empty());
+            }
+            (Err(late), Ok(())) => {
+                assert_eq!(late.kind(), ErrorKind::PreconditionFailed);
+                assert_eq!(store.get("/a").await, "new");
+            }
+            outcomes => panic!("{outcomes:?}"),
+        }
+    }
 }
 
 async fn if_version_is_checked_for_each_target(store: &Subject) {

@@ -11,6 +11,7 @@ cases! {
     making_is_idempotent: real,
     making_refuses_a_file: real,
     many_make_the_same_at_once: real,
+    a_file_and_a_directory_exclude_each_other: real,
     removes_an_empty_directory_only: real,
     removing_refuses_what_is_no_directory: real,
     the_root_stays: real,
@@ -76,6 +77,28 @@ async fn many_make_the_same_at_once(store: &Subject) {
     .await;
     made.into_iter().for_each(done);
     assert!(store.children("/a/b/c/d").await.is_empty());
+}
+
+async fn a_file_and_a_directory_exclude_each_other(store: &Subject) {
+    for round in 0..30 {
+        let at = format!("/{round}");
+        let made = together(2, |index| {
+            let (backend, at) = (store.shared(), path(&at));
+            async move {
+                if index == 0 {
+                    return backend.create_dir(&at).await;
+                }
+                backend.write(&at, "x".into(), &Default::default()).await.map(drop)
+            }
+        })
+        .await;
+        let is_dir = done(store.stat(&at).await).is_dir();
+        assert_eq!((made[0].is_ok(), made[1].is_ok()), (is_dir, !is_dir), "{made:?}");
+        let kinds = [ErrorKind::AlreadyExists, ErrorKind::IsADirectory];
+        assert!(
+            made.iter().flat_map(|made| made.as_ref().err()).all(|e| kinds.contains(&e.kind()))
+        );
+    }
 }
 
 async fn removes_an_empty_directory_only(store: &Subject) {

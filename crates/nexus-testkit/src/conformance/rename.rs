@@ -20,6 +20,8 @@ cases! {
     makes_the_directories_above: files,
     create_does_not_replace: |c| files(c) && c.create,
     replace_takes_exactly_one_version: |c| files(c) && c.replace && c.versions,
+    create_wins_once: |c| files(c) && c.create,
+    replace_wins_once: |c| files(c) && c.replace && c.versions,
     nothing_is_not_found: files,
     refuses_a_directory_for_a_file: |c| files(c) && super::dirs::real(c),
     refuses_a_file_above: |c| files(c) && super::dirs::real(c),
@@ -125,6 +127,38 @@ async fn replace_takes_exactly_one_version(store: &Subject) {
     done(store.rename("/a", "/b", &right).await);
     assert_eq!(store.get("/b").await, "new");
     assert_eq!(store.children("/").await, ["/b"]);
+}
+
+/// Sixteen files are renamed to one name at once: exactly one gets there, the others stay.
+async fn one_gets_there(store: &Subject, mode: &WriteMode, lost: ErrorKind) {
+    for index in 0..16 {
+        store.put(&format!("/from-{index:02}"), content(index, 2000)).await;
+    }
+    let outcomes = together(16, |index| {
+        let (backend, mode) = (store.shared(), mode.clone());
+        async move {
+            backend.rename(&path(&format!("/from-{index:02}")), &path("/to"), &mode).await
+        }
+    })
+    .await;
+    let winners: Vec<_> = (0..16).filter(|index| outcomes[*index].is_ok()).collect();
+    assert_eq!(winners.len(), 1, "winners: {winners:?}");
+    for (index, outcome) in outcomes.into_iter().enumerate().filter(|(_, done)| done.is_err()) {
+        let from = format!("/from-{index:02}");
+        refused(outcome, lost, Operation::Rename, &[&from, "/to"]);
+        assert_eq!(store.get(&from).await, content(index as u64, 2000));
+    }
+    assert_eq!(store.get("/to").await, content(winners[0] as u64, 2000));
+    assert_eq!(store.children("/").await.len(), 16);
+}
+
+async fn create_wins_once(store: &Subject) {
+    one_gets_there(store, &WriteMode::Create, ErrorKind::AlreadyExists).await;
+}
+
+async fn replace_wins_once(store: &Subject) {
+    let version = store.put("/to", "old").await.version.unwrap();
+    one_gets_there(store, &WriteMode::Replace(version), ErrorKind::PreconditionFailed).await;
 }
 
 async fn nothing_is_not_found(store: &Subject) {
