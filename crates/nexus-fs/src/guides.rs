@@ -5,3 +5,6 @@ struct Readme;
 
 #[doc = include_str!("../../../docs/backends/mem.md")]
 struct BackendMem;
+
+#[doc = include_str!("../../../docs/backends/local.md")]
+struct BackendLocal;
