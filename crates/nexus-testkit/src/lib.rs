@@ -6,6 +6,22 @@
 //! - [`lesser`]: a wrapper that takes capabilities away
 //! - [`cancel`]: drops a future at each of its awaits, one after the other
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use nexus_backend_mem::MemBackend;
+//! use nexus_core::Backend;
+//! use nexus_testkit::conformance;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let fresh = || async { Arc::new(MemBackend::new("fresh")) as Arc<dyn Backend> };
+//! let expected = fresh().await.info().capabilities.clone();
+//! let report = conformance::run_matching(fresh, &expected, "write::overwrites").await;
+//! assert_eq!(report.passed, ["write::overwrites"]);
+//! # }
+//! ```
+//!
 //! It knows the contract and the kernel, never a concrete store. Everything here fails by
 //! panicking, as tests do.
 

@@ -5,11 +5,14 @@
 
 mod fixture;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fixture::{DEADLINE, fixture};
 use futures_util::{FutureExt, StreamExt};
 use nexus_core::kernel::MountState;
-use nexus_core::{ErrorKind, ListOptions, ReadOptions, Result, WriteOptions};
-use nexus_testkit::fault::Point;
+use nexus_core::{Backend, ErrorKind, ListOptions, ReadOptions, Result, VfsPath, WriteOptions};
+use nexus_testkit::fault::{FaultBackend, Point};
 use tokio::time::Instant;
 
 fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
@@ -140,6 +143,50 @@ async fn every_verb_of_a_closed_kernel_answers_closed() {
     assert_eq!(kind(kernel.copy_all("/a", "/b/x", &Default::default()).await), closed);
     assert_eq!(kind(kernel.remove_all("/a/file").await), closed);
     assert_eq!(kind(kernel.attach("/c", fixture::mem()).await), closed);
+}
+
+/// Mounting and unmounting beside operations: each of them meets the mount, or an answer that says
+/// that it is gone, and every store is closed once its operations are over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn operations_race_with_mounting_and_unmounting() {
+    let kernel = fixture::builder().build();
+    let over = Arc::new(AtomicBool::new(false));
+    let operations: Vec<_> = (0..4)
+        .map(|task| {
+            let (kernel, over) = (kernel.clone(), Arc::clone(&over));
+            tokio::spawn(async move {
+                let path = format!("/m/{task}");
+                let mut met = 0;
+                while !over.load(Ordering::Acquire) {
+                    let written = kernel.write(&path, "x", &WriteOptions::default()).await;
+                    let read = kernel.read(&path, &ReadOptions::default()).await;
+                    met += u32::from(written.is_ok());
+                    for kind in [kind(written), kind(read)].into_iter().flatten() {
+                        assert!(matches!(kind, ErrorKind::NotFound | ErrorKind::Closed), "{kind}");
+                    }
+                    tokio::task::yield_now().await;
+                }
+                met
+            })
+        })
+        .collect();
+    for _ in 0..60 {
+        let store = FaultBackend::new(fixture::mem());
+        store.yield_around_effects();
+        kernel.attach("/m", store.clone()).await.unwrap();
+        while store.count(Point::Write) < 3 {
+            tokio::task::yield_now().await;
+        }
+        kernel.unmount("/m").await.unwrap();
+        assert_eq!(store.count(Point::Close), 1);
+        let later = store.stat(&VfsPath::root()).await;
+        assert_eq!(kind(later), Some(ErrorKind::Closed));
+    }
+    over.store(true, Ordering::Release);
+    for task in operations {
+        assert!(task.await.unwrap() > 0);
+    }
+    assert!(kernel.mounts().is_empty());
 }
 
 #[tokio::test]
