@@ -46,7 +46,7 @@ fn through(shell: &Shell, binary: &Path, dir: &Path) -> Result<Outcome> {
         command
     };
     let path = format!("/local{}/stream", dir.display());
-    let mut write = program(&["write", &path, "-"]).stdin(Stdio::piped()).spawn()?;
+    let mut write = program(&["--quiet", "write", &path, "-"]).stdin(Stdio::piped()).spawn()?;
     let input = write.stdin.take().ok_or("no standard input")?;
     watch(shell, write, "write", move || feed(input))?;
     let mut read = program(&["cat", &path]).stdout(Stdio::piped()).spawn()?;

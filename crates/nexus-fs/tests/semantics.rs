@@ -2,6 +2,7 @@
 //! backend, and what came out must be what the cell says. A row without a probe fails, and so does a
 //! probe without a row.
 #![cfg(all(feature = "backend-local", feature = "backend-mem"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 
