@@ -1,0 +1,1 @@
+//! Benchmarks of the paths that every call takes; see `benches/`.
