@@ -11,8 +11,8 @@ use fixture::{Fixture, fixture, mem, over};
 use futures_util::FutureExt;
 use nexus_core::kernel::{CopyOptions, Progress, RenameMethod};
 use nexus_core::{
-    Backend, Bytes, CopyMethod, DeleteTarget, Deleted, Error, ErrorKind, Operation, VfsPath,
-    WriteOptions,
+    Backend, Bytes, Capabilities, CopyMethod, DeleteTarget, Deleted, Error, ErrorKind, Operation,
+    VfsPath, WriteOptions,
 };
 use nexus_testkit::fault::Point;
 use nexus_testkit::lesser::Lesser;
@@ -149,6 +149,74 @@ async fn a_move_that_can_not_copy_leaves_the_source() {
         assert!(f.contents("/b").await.is_empty());
         assert_eq!(f.a.count(Point::Delete), 0);
     }
+}
+
+/// One store at two mount points, which the kernel can tell only by what the store says of itself
+/// (`telling`), or not at all.
+async fn twice(telling: bool, reduce: fn(&mut Capabilities)) -> Fixture {
+    let store = mem();
+    let mount = || {
+        Lesser::new(Arc::clone(&store), |has| {
+            reduce(has);
+            // A folder that both mounts lie in.
+            has.local_root = telling.then(|| "/srv/data".into());
+        })
+    };
+    over(mount(), mount()).await
+}
+
+#[tokio::test]
+async fn a_move_onto_the_same_file_by_another_name_does_not_lose_it() {
+    let reductions: [fn(&mut Capabilities); 2] = [|_| {}, |has| has.delete_if_version = false];
+    for reduce in reductions {
+        let f = twice(true, reduce).await;
+        f.put("/a/d/file", "precious").await;
+        for (from, to) in [("/a/d/file", "/b/d/file"), ("/a/d", "/b/d")] {
+            let method = f.kernel.rename(from, to, &Default::default()).await.unwrap();
+            assert_eq!(method, RenameMethod::Unchanged);
+        }
+        let method = f.kernel.copy("/a/d/file", "/b/d/file", &Default::default()).await.unwrap();
+        assert_eq!(method, CopyMethod::Metadata);
+        assert_eq!(f.a.count(Point::Delete) + f.b.count(Point::Write), 0);
+        assert_eq!(f.get("/b/d/file").await.unwrap(), "precious");
+
+        let f = twice(false, reduce).await;
+        f.put("/a/d/file", "precious").await;
+        let moved = f.kernel.rename("/a/d/file", "/b/d/file", &Default::default()).await;
+        let error = moved.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+        assert!(error.hint().unwrap().contains("one file"), "{error:?}");
+        assert_eq!(f.get("/b/d/file").await.unwrap(), "precious");
+    }
+}
+
+#[tokio::test]
+async fn a_tree_does_not_go_into_itself_by_another_name() {
+    let f = twice(true, |_| {}).await;
+    f.put("/a/d/file", "x").await;
+    let before = f.files().await;
+    let copied = f.kernel.copy_all("/a/d", "/b/d/e", &Default::default()).await;
+    assert_eq!(copied.unwrap_err().kind(), ErrorKind::InvalidPath);
+    let copied = f.kernel.copy_all("/a", "/b", &Default::default()).await;
+    assert_eq!(copied.unwrap_err().kind(), ErrorKind::InvalidPath);
+    let moved = f.kernel.rename("/a/d", "/b/d/e", &Default::default()).await;
+    assert_eq!(moved.unwrap_err().kind(), ErrorKind::InvalidPath);
+    assert_eq!(f.files().await, before);
+}
+
+#[tokio::test]
+async fn mounts_inside_each_other_on_disk_are_told_apart_by_place() {
+    let rooted =
+        |root: &'static str| Lesser::new(mem(), move |has| has.local_root = Some(root.into()));
+    let f = over(rooted("/srv"), rooted("/srv/data")).await;
+    f.put("/a/data/file", "x").await;
+    f.put("/a/database/file", "x").await;
+    let same = f.kernel.rename("/a/data/file", "/b/file", &Default::default()).await;
+    assert_eq!(same.unwrap(), RenameMethod::Unchanged);
+    let other = f.kernel.rename("/a/database/file", "/b/file", &Default::default()).await;
+    assert_eq!(other.unwrap(), RenameMethod::Copied);
+    let inside = f.kernel.copy_all("/a/data", "/b/deeper", &Default::default()).await;
+    assert_eq!(inside.unwrap_err().kind(), ErrorKind::InvalidPath);
 }
 
 /// Changes the source when its copy is done, before it would be deleted.

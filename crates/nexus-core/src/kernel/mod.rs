@@ -5,6 +5,7 @@
 //! - `verbs`: the operations of one path, routed to one backend
 //! - `guard`: bodies, uploads and listings on their way through the kernel
 //! - `transfer`: copy and rename, inside one mount or between two
+//! - `relation`: whether two paths lead to one place
 //! - `tree`, `walk`, `glob`: whole trees
 //! - `sys`: the tree `/__sys__`
 
@@ -12,6 +13,7 @@ mod glob;
 mod guard;
 mod lifecycle;
 mod mount;
+mod relation;
 mod sys;
 mod table;
 mod transfer;

@@ -160,6 +160,11 @@ impl Ticket {
         &self.mount.at
     }
 
+    /// Whether both lead into one store, be it mounted once or twice.
+    pub(super) fn is_same_store(&self, other: &Self) -> bool {
+        self.is_same_mount(other) || Arc::ptr_eq(&self.backend, &other.backend)
+    }
+
     pub(super) fn is_same_mount(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.mount, &other.mount)
     }

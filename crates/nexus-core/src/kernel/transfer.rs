@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::Kernel;
 use super::guard::Visit;
+use super::relation::Relation;
 use super::verbs::{Place, is_a_directory, is_a_mount_point};
 use crate::{
     BackendExt, CopyMethod, DeleteTarget, Error, ErrorKind, IntoPath, Metadata, Object, Operation,
-    ReadOptions, Result, VfsPath, WriteMode, WriteOptions,
+    ReadOptions, Result, Version, VfsPath, WriteMode, WriteOptions,
 };
 
 /// Options of a copy or a rename.
@@ -58,7 +59,7 @@ pub trait Progress: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RenameMethod {
-    /// Source and target are the same path: nothing was done.
+    /// Source and target are the same place: nothing was done.
     Unchanged,
     /// By the store, atomically.
     Atomic,
@@ -119,7 +120,7 @@ impl Kernel {
             }
         };
         let target = self.place_to_change(to, Operation::Copy, is_a_directory)?;
-        if from == to {
+        if Relation::of(&source, &target) == Relation::Same {
             return copy_onto_itself(&source, &options.mode).await;
         }
         let inside = source.ticket.is_same_mount(&target.ticket)
@@ -161,12 +162,13 @@ impl Kernel {
         let (from, to) = (from.into_path()?, to.into_path()?);
         let source = self.place_to_change(&from, Operation::Rename, is_a_mount_point)?;
         let target = self.place_to_change(&to, Operation::Rename, is_a_mount_point)?;
-        if from == to {
-            source.ticket.backend().stat(&source.inner).await.map_err(|e| source.error(e))?;
-            return Ok(RenameMethod::Unchanged);
-        }
-        if to.starts_with(&from) || from.starts_with(&to) {
-            return Err(into_itself(&source, &target, &from, &to).await);
+        match Relation::of(&source, &target) {
+            Relation::Apart => {}
+            Relation::Same => {
+                source.ticket.backend().stat(&source.inner).await.map_err(|e| source.error(e))?;
+                return Ok(RenameMethod::Unchanged);
+            }
+            relation => return Err(into_itself(&source, &target, relation, &from, &to).await),
         }
         let capabilities = &source.ticket.backend().info().capabilities;
         if source.ticket.is_same_mount(&target.ticket) && capabilities.rename {
@@ -202,35 +204,63 @@ impl Kernel {
         let version = copied.source.as_ref().and_then(|metadata| metadata.version.clone());
         let target = DeleteTarget {
             path: source.inner.clone(),
-            if_version: version.filter(|_| conditional),
+            if_version: version.clone().filter(|_| conditional),
         };
-        source.ticket.backend().delete_one(target).await.map_err(|error| {
+        let removed = match &version {
+            // The store can not look by itself; only a change between these two calls is not seen.
+            Some(version) if !conditional => check_version(&source, version).await,
+            _ => Ok(()),
+        };
+        let removed = match removed {
+            Ok(()) => source.ticket.backend().delete_one(target).await,
+            Err(error) => Err(error),
+        };
+        removed.map_err(|error| {
             let error = source.error(error);
+            let hint = match error.kind() {
+                ErrorKind::PreconditionFailed => {
+                    "it changed meanwhile, or both paths lead to one file: compare before removing"
+                }
+                _ => "both files are whole; remove one of them",
+            };
             Error::new(
                 error.kind(),
                 format!("copied to {to}, but not removed here: {}", error.message()),
             )
             .with_operation(Operation::Rename)
             .with_path(from.as_str())
-            .with_hint("both files are whole; remove one of them")
+            .with_hint(hint)
             .with_source(error)
         })?;
         Ok(copied)
     }
 }
 
+async fn check_version(source: &Visit, version: &Version) -> Result<()> {
+    let now = source.ticket.backend().stat(&source.inner).await?;
+    ReadOptions { if_match: Some(version.clone()), ..ReadOptions::default() }
+        .check(now.version.as_ref())
+}
+
 /// The refusal of a rename between a path and one above or below it.
-async fn into_itself(source: &Visit, target: &Visit, from: &VfsPath, to: &VfsPath) -> Error {
+async fn into_itself(
+    source: &Visit,
+    target: &Visit,
+    relation: Relation,
+    from: &VfsPath,
+    to: &VfsPath,
+) -> Error {
+    let inside = relation == Relation::Inside;
     let error = match source.ticket.backend().stat(&source.inner).await {
         Err(error) => return source.error(error),
-        Ok(metadata) if metadata.is_dir() && to.starts_with(from) => Error::new(
+        Ok(metadata) if metadata.is_dir() && inside => Error::new(
             ErrorKind::InvalidPath,
             format!("a directory can not be moved into itself ({to})"),
         ),
         Ok(metadata) if metadata.is_dir() => {
             Error::new(ErrorKind::AlreadyExists, format!("{to} is there, and holds the source"))
         }
-        Ok(_) if to.starts_with(from) => {
+        Ok(_) if inside => {
             let error = Error::new(ErrorKind::NotADirectory, format!("{from} is not a directory"));
             return error
                 .with_operation(Operation::Rename)
@@ -247,7 +277,7 @@ async fn copy_onto_itself(source: &Visit, mode: &WriteMode) -> Result<Copied> {
     if metadata.is_dir() {
         return Err(source.error(is_a_directory()));
     }
-    let unversioned = crate::Version::new("");
+    let unversioned = Version::new("");
     mode.check(Some(metadata.version.as_ref().unwrap_or(&unversioned)))
         .map_err(|e| source.error(e))?;
     Ok(Copied { method: CopyMethod::Metadata, bytes: 0, source: Some(metadata) })

@@ -3,8 +3,9 @@
 use futures_util::StreamExt;
 
 use super::Kernel;
+use super::relation::Relation;
 use super::transfer::{Copied, CopyOptions};
-use super::verbs::is_a_mount_point;
+use super::verbs::{Place, is_a_mount_point};
 use super::walk::WalkOptions;
 use crate::{
     Capabilities, CopyMethod, DeleteTarget, Directories, Entry, EntryKind, Error, ErrorKind,
@@ -105,7 +106,14 @@ impl Kernel {
             report.copied(&self.copy_file(&from, &to, options).await?);
             return Ok(report);
         }
-        if to.starts_with(&from) {
+        let inside = match (self.place(&from, Operation::Copy)?, self.place(&to, Operation::Copy)?)
+        {
+            (Place::Mounted(source), Place::Mounted(target)) => {
+                matches!(Relation::of(&source, &target), Relation::Same | Relation::Inside)
+            }
+            _ => to.starts_with(&from),
+        };
+        if inside {
             let message = format!("a directory can not be copied into itself ({to})");
             return Err(Error::new(ErrorKind::InvalidPath, message)
                 .with_operation(Operation::Copy)
