@@ -3,7 +3,6 @@
 //! It is replaced whole, under a lock, so that several processes can mount at once; it holds no
 //! secrets; it can be deleted at any time. A file that can not be understood is left as it is.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -40,26 +39,17 @@ pub struct MountFile {
 }
 
 /// Why a mount file can not be used.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// It is not the JSON that this program writes.
+    #[error("it is malformed ({0})")]
     Syntax(String),
     /// It was written by a newer version.
+    #[error("a newer nexus-fs wrote it (format {0}, this one knows {FORMAT})")]
     Newer(u32),
     /// A mount in it can not be.
+    #[error("{0}")]
     Mount(String),
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(message) => write!(f, "it is malformed ({message})"),
-            Self::Newer(format) => {
-                write!(f, "a newer nexus-fs wrote it (format {format}, this one knows {FORMAT})")
-            }
-            Self::Mount(message) => write!(f, "{message}"),
-        }
-    }
 }
 
 /// Reads the text of a mount file.
