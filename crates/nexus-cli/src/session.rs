@@ -60,7 +60,12 @@ impl<'a> Session<'a> {
     /// A mount as it is written: a URI, a folder of this computer, or `PATH=` before either.
     pub(crate) fn request(&self, text: &str) -> Result<MountRequest, Failure> {
         let (at, text) = match text.split_once('=') {
-            Some((at, uri)) if at.starts_with('/') && !uri.is_empty() => (Some(at), uri),
+            Some((at, uri))
+                if at.starts_with('/')
+                    && (uri.contains("://") || uri.starts_with(['.', '/', '~'])) =>
+            {
+                (Some(at), uri)
+            }
             _ => (None, text),
         };
         let request = MountRequest::new(self.mount_uri(text)?);

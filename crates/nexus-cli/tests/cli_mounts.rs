@@ -52,6 +52,11 @@ fn mounting_several_is_all_or_nothing() {
     assert_eq!(fs.run(&["mount", "list"]).stdout, "");
     fs.ok(&["mount", "/one=./data", "/two=local://./data"]);
     assert_eq!(fs.run(&["mount", "list"]).stdout.lines().count(), 2);
+    // A folder whose name only looks like `PATH=URI`.
+    let folder = fs.folder.path().join("a=b");
+    std::fs::create_dir(&folder).unwrap();
+    fs.ok(&["mount", folder.to_str().unwrap(), "--at", "/three"]);
+    assert!(fs.run(&["mount", "list"]).stdout.ends_with("/three  local://FOLDER/a=b\n"));
 }
 
 #[test]
