@@ -13,9 +13,9 @@
 //! let folder = tempfile::tempdir()?;
 //! let fs = Kernel::new(Registry::of(&[nexus_backend_local::DESCRIPTOR])?);
 //! let uri = format!("local://{}", folder.path().display());
-//! let request = MountRequest::parse(&uri)?.at("/work".parse()?);
+//! let request = MountRequest::parse(&uri)?.at("/desk".parse()?);
 //! fs.mount(vec![request]).await?;
-//! fs.write("/work/notes/today.txt", "hello", &Default::default()).await?;
+//! fs.write("/desk/notes/today.txt", "hello", &Default::default()).await?;
 //! assert_eq!(std::fs::read_to_string(folder.path().join("notes/today.txt"))?, "hello");
 //! # Ok(())
 //! # }

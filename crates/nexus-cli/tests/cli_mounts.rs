@@ -30,11 +30,11 @@ fn mount_says_where_and_why_and_unmount_forgets() {
 #[test]
 fn options_survive_and_uris_unmount() {
     let fs = Sandbox::empty();
-    fs.ok(&["mount", "local://./data?durability=full", "--at", "/work"]);
-    assert_eq!(fs.run(&["mount", "list"]).stdout, "/work  local://FOLDER/data?durability=full\n");
-    fs.ok(&["write", "/work/x", "x"]);
+    fs.ok(&["mount", "local://./data?durability=full", "--at", "/desk"]);
+    assert_eq!(fs.run(&["mount", "list"]).stdout, "/desk  local://FOLDER/data?durability=full\n");
+    fs.ok(&["write", "/desk/x", "x"]);
     fs.ok(&["unmount", "local://./data?durability=full"]);
-    fs.fails(3, &["unmount", "/work"]);
+    fs.fails(3, &["unmount", "/desk"]);
 }
 
 #[test]
