@@ -11,6 +11,7 @@ use crate::support::{content, path};
 
 cases! {
     is_idempotent: |_| true,
+    what_it_says_of_itself_never_changes: |_| true,
     every_verb_answers_closed: |_| true,
     an_upload_that_was_open_publishes_nothing: |c| c.write,
     a_body_and_a_listing_end: |c| c.write,
@@ -21,7 +22,17 @@ async fn is_idempotent(store: &Subject) {
     for _ in 0..3 {
         done(store.backend().close().await);
     }
-    assert!(!store.backend().info().scheme.is_empty(), "what it was can still be told");
+}
+
+async fn what_it_says_of_itself_never_changes(store: &Subject) {
+    let info = store.backend().info().clone();
+    assert!(!info.scheme.is_empty() && info.uri.starts_with(&format!("{}://", info.scheme)));
+    if info.capabilities.write {
+        store.put("/a", "x").await;
+        assert_eq!(store.backend().info(), &info);
+    }
+    done(store.backend().close().await);
+    assert_eq!(store.backend().info(), &info);
 }
 
 #[track_caller]

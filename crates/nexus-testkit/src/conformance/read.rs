@@ -8,6 +8,7 @@ use crate::support::{content, path, together};
 
 cases! {
     serves_the_whole_with_its_metadata: |c| c.write,
+    a_small_body_is_one_piece: |c| c.write,
     the_root_is_a_directory: |_| true,
     nothing_is_not_found: |_| true,
     a_directory_has_no_content: |c| c.write,
@@ -30,6 +31,15 @@ async fn serves_the_whole_with_its_metadata(store: &Subject) {
     assert_eq!(metadata.size, Some(5));
     agree(&metadata, &written);
     agree(&metadata, &done(store.stat("/d/a").await));
+}
+
+async fn a_small_body_is_one_piece(store: &Subject) {
+    let small = content(6, 1000);
+    store.put("/a", small.clone()).await;
+    let object = done(store.backend().read(&path("/a"), &ReadOptions::default()).await);
+    let mut body = object.body;
+    assert_eq!(done(body.next().await.unwrap()), small);
+    assert!(body.next().await.is_none());
 }
 
 async fn the_root_is_a_directory(store: &Subject) {

@@ -1,15 +1,13 @@
 //! `rename`: files and directories, atomically, and never over what must stay.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashSet};
 
 use nexus_core::{
-    Capabilities, Directories, ErrorKind, Operation, ReadOptions, Result, WriteMode, WriteOptions,
+    Capabilities, Directories, ErrorKind, Operation, Result, WriteMode, WriteOptions,
 };
 
 use super::cases;
-use super::subject::{self, Found, Subject, done, refused};
+use super::subject::{Found, Subject, done, refused, watched};
 use crate::support::{content, path, together};
 
 cases! {
@@ -207,32 +205,15 @@ async fn refuses_a_file_above(store: &Subject) {
 
 /// A name that is renamed over holds one whole state at every moment.
 async fn the_target_never_vanishes(store: &Subject) {
+    const STATES: u64 = 60;
     store.put("/b", content(0, 2000)).await;
-    let over = Arc::new(AtomicBool::new(false));
-    let read = together(3, |index| {
-        let (backend, over) = (store.shared(), Arc::clone(&over));
-        async move {
-            if index == 0 {
-                for round in 1..60 {
-                    subject::put(&*backend, "/a", content(round, 2000)).await;
-                    done(backend.rename(&path("/a"), &path("/b"), &WriteMode::Overwrite).await);
-                }
-                over.store(true, Ordering::Release);
-            }
-            let mut states = Vec::new();
-            while !over.load(Ordering::Acquire) {
-                match subject::read(&*backend, "/b", &ReadOptions::default()).await {
-                    Ok((_, bytes)) => states.push(bytes),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::PreconditionFailed),
-                }
-                tokio::task::yield_now().await;
-            }
-            states
-        }
+    let seen = watched(store, "/b", |round| async move {
+        store.put("/a", content(round % STATES, 2000)).await;
+        moves(store, "/a", "/b").await;
     })
     .await;
-    let written: Vec<_> = (0..60).map(|round| content(round, 2000)).collect();
-    assert!(read.into_iter().flatten().all(|state| written.contains(&state)));
+    let states: HashSet<_> = (0..STATES).map(|round| content(round, 2000)).collect();
+    assert!(seen.iter().all(|(_, bytes)| states.contains(bytes)), "not whole");
 }
 
 async fn one_of_many_wins(store: &Subject) {

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 use nexus_core::{
     Backend, BackendExt, Bytes, Capabilities, CopyMethod, Directories, Entry, Error, ErrorKind,
     ListOptions, Metadata, Operation, ReadOptions, Result, WriteMode, WriteOptions,
 };
+
+use tokio::task::JoinSet;
 
 use crate::support::path;
 
@@ -156,6 +159,51 @@ impl Subject {
 /// A path as listed, with a `/` at the end of a directory.
 pub(super) fn name(entry: &Entry) -> String {
     format!("{}{}", entry.path, if entry.metadata.is_dir() { "/" } else { "" })
+}
+
+/// Reads `at` in three tasks while `change` happens again and again with the numbers from 0, until
+/// enough was read; answers everything that was read.
+pub(super) async fn watched<F>(
+    store: &Subject,
+    at: &str,
+    change: impl Fn(u64) -> F + Send + Sync,
+) -> Vec<(Metadata, Bytes)>
+where
+    F: Future<Output = ()> + Send,
+{
+    let (over, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    // Dropped with this future, it ends the readers.
+    let mut readers = JoinSet::new();
+    for _ in 0..3 {
+        let (backend, at) = (store.shared(), at.to_owned());
+        let (over, reads) = (Arc::clone(&over), Arc::clone(&reads));
+        readers.spawn(async move {
+            let mut seen = Vec::new();
+            while !over.load(Ordering::Acquire) {
+                match read(&*backend, &at, &ReadOptions::default()).await {
+                    Ok(object) => seen.push(object),
+                    // A store may notice that the object changed under a transfer.
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::PreconditionFailed),
+                }
+                reads.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+            seen
+        });
+    }
+    for round in 0.. {
+        change(round).await;
+        tokio::task::yield_now().await;
+        if round >= 60 && reads.load(Ordering::Relaxed) >= 500 {
+            break;
+        }
+        // A reader that has ended already has failed.
+        if let Some(failed) = readers.try_join_next() {
+            failed.unwrap();
+        }
+    }
+    over.store(true, Ordering::Release);
+    readers.join_all().await.concat()
 }
 
 /// [`Subject::put`], for a task.

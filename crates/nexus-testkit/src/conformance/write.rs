@@ -1,16 +1,14 @@
 //! `write`: whole objects, atomically, under each mode.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nexus_core::{
-    Backend, Bytes, Digest, ErrorKind, Metadata, Operation, ReadOptions, Result, Version,
-    WriteMode, WriteOptions,
+    Backend, Bytes, Digest, ErrorKind, Operation, ReadOptions, Result, Version, WriteMode,
+    WriteOptions,
 };
 
 use super::cases;
-use super::subject::{self, Subject, agree, done, refused};
+use super::subject::{self, Subject, agree, done, refused, watched};
 use crate::support::{content, path, together};
 
 cases! {
@@ -77,7 +75,9 @@ async fn stores_a_large_object_in_one_call(store: &Subject) {
 async fn makes_the_directories_above(store: &Subject) {
     store.put("/a/b/c", "deep").await;
     for directory in ["/a", "/a/b"] {
-        assert!(done(store.stat(directory).await).is_dir(), "{directory}");
+        let metadata = done(store.stat(directory).await);
+        assert!(metadata.is_dir(), "{directory}");
+        assert_eq!(metadata.size, None, "a directory has no content");
     }
     assert_eq!(store.children("/").await, ["/a/"]);
     assert_eq!(store.children("/a").await, ["/a/b/"]);
@@ -120,7 +120,10 @@ async fn gives_each_state_a_version_of_its_own(store: &Subject) {
         // The same size, and as close together in time as the store can.
         let text = if round % 2 == 0 { "even" } else { "same" };
         let version = store.put("/a", text).await.version.expect("a version");
-        assert_eq!(done(store.stat("/a").await).version.as_ref(), Some(&version));
+        for look in 0..2 {
+            assert_eq!(done(store.stat("/a").await).version.as_ref(), Some(&version), "{look}");
+            assert_eq!(store.get("/a").await, text);
+        }
         assert!(seen.insert(version), "a version was given out twice");
     }
 }
@@ -235,36 +238,16 @@ async fn replace_loses_no_update(store: &Subject) {
 
 /// While one task overwrites, readers see whole states only, and each with its own metadata.
 async fn is_seen_whole_or_not_at_all(store: &Subject) {
-    const ROUNDS: u64 = 60;
-    let state = |round: u64| content(round, 1000 + 700 * round as usize);
+    const STATES: u64 = 60;
+    let state = |round: u64| content(round % STATES, 1000 + 700 * (round % STATES) as usize);
     store.put("/a", state(0)).await;
-    let over = Arc::new(AtomicBool::new(false));
-    let seen = together(4, |index| {
-        let (backend, over) = (store.shared(), Arc::clone(&over));
-        async move {
-            let mut seen: Vec<(Metadata, Bytes)> = Vec::new();
-            if index == 0 {
-                for round in 1..ROUNDS {
-                    subject::put(&*backend, "/a", state(round)).await;
-                    tokio::task::yield_now().await;
-                }
-                over.store(true, Ordering::Release);
-            }
-            while !over.load(Ordering::Acquire) {
-                match subject::read(&*backend, "/a", &ReadOptions::default()).await {
-                    Ok(object) => seen.push(object),
-                    // A store may notice that the object changed under a transfer.
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::PreconditionFailed),
-                }
-                tokio::task::yield_now().await;
-            }
-            seen
-        }
+    let seen = watched(store, "/a", |round| async move {
+        store.put("/a", state(round)).await;
     })
     .await;
-    let states: HashSet<Bytes> = (0..ROUNDS).map(state).collect();
+    let states: HashSet<Bytes> = (0..STATES).map(state).collect();
     let mut versions: HashMap<Version, Bytes> = HashMap::new();
-    for (metadata, bytes) in seen.into_iter().flatten() {
+    for (metadata, bytes) in seen {
         assert!(states.contains(&bytes), "bytes that nobody wrote as a whole");
         assert_eq!(metadata.size, Some(bytes.len() as u64), "the size of another state");
         if let Some(digest) = metadata.digest {
