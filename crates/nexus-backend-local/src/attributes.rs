@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cap_std::fs::MetadataExt;
 use nexus_core::{Digest, EntryKind, Metadata, Version};
-use rustix::fs::{FileType, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{FileType, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
 
 /// The attributes that matter here, as the system told them at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +41,16 @@ fn kind_of(file_type: FileType) -> EntryKind {
 }
 
 impl From<Stat> for Attributes {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ from system to system")]
     fn from(stat: Stat) -> Self {
         Self {
             kind: kind_of(FileType::from_raw_mode(stat.st_mode)),
             size: stat.st_size as u64,
-            mode: stat.st_mode & 0o7777,
+            mode: stat.st_mode as u32 & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-            dev: stat.st_dev,
-            ino: stat.st_ino,
+            dev: stat.st_dev as u64,
+            ino: stat.st_ino as u64,
             modified: nanos(stat.st_mtime, stat.st_mtime_nsec as i64),
             changed: nanos(stat.st_ctime, stat.st_ctime_nsec as i64),
         }
@@ -56,9 +58,10 @@ impl From<Stat> for Attributes {
 }
 
 impl From<&cap_std::fs::Metadata> for Attributes {
+    #[allow(clippy::unnecessary_cast, reason = "the types differ from system to system")]
     fn from(metadata: &cap_std::fs::Metadata) -> Self {
         Self {
-            kind: kind_of(FileType::from_raw_mode(metadata.mode())),
+            kind: kind_of(FileType::from_raw_mode(metadata.mode() as rustix::fs::RawMode)),
             size: metadata.size(),
             mode: metadata.mode() & 0o7777,
             uid: metadata.uid(),
@@ -117,7 +120,39 @@ impl Attributes {
 }
 
 /// The extended attribute that keeps the digest.
-const DIGEST: &str = "user.nexus-fs.digest";
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+mod xattr {
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
+    use rustix::io::Result;
+
+    const NAME: &str = "user.nexus-fs.digest";
+
+    pub(super) fn get(file: impl AsFd, value: &mut [u8]) -> Result<usize> {
+        fgetxattr(file, NAME, value)
+    }
+
+    pub(super) fn set(file: impl AsFd, value: &[u8]) -> Result<()> {
+        fsetxattr(file, NAME, value, XattrFlags::empty())
+    }
+}
+
+/// A system without extended attributes is like a file system without them.
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+mod xattr {
+    use std::os::fd::AsFd;
+
+    use rustix::io::{Errno, Result};
+
+    pub(super) fn get(_: impl AsFd, _: &mut [u8]) -> Result<usize> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    pub(super) fn set(_: impl AsFd, _: &[u8]) -> Result<()> {
+        Err(Errno::OPNOTSUPP)
+    }
+}
 
 /// Its value: a format number, the digest, and the size and modification time that it holds for,
 /// little-endian. The time of last change is not part of it: setting the attribute changes that.
@@ -126,10 +161,9 @@ const LENGTH: usize = 1 + 32 + 8 + 8;
 
 /// Whether the file system keeps extended attributes.
 pub(crate) fn keeps_digests(dir: &OwnedFd) -> bool {
-    use rustix::io::Errno;
     let mut value = [0; LENGTH];
     !matches!(
-        rustix::fs::fgetxattr(dir, DIGEST, &mut value),
+        xattr::get(dir, &mut value),
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::ACCESS)
     )
 }
@@ -143,13 +177,13 @@ pub(crate) fn stamp(file: &OwnedFd, size: u64, digest: Option<Digest>) -> rustix
     let Some(digest) = digest else { return Ok(false) };
     let value = encode(&digest, size, nanos(now.tv_sec, now.tv_nsec as i64));
     // A digest that can not be kept costs the check, not the file.
-    Ok(rustix::fs::fsetxattr(file, DIGEST, &value, XattrFlags::empty()).is_ok())
+    Ok(xattr::set(file, &value).is_ok())
 }
 
 /// The digest that was recorded for a file in the state `attributes`.
 fn recorded(file: impl AsFd, attributes: &Attributes) -> Option<Digest> {
     let mut value = [0; LENGTH];
-    let length = rustix::fs::fgetxattr(file, DIGEST, &mut value[..]).ok()?;
+    let length = xattr::get(file, &mut value).ok()?;
     (length == LENGTH).then(|| decode(&value, attributes)).flatten()
 }
 

@@ -18,7 +18,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
 use crate::attributes::Attributes;
-use crate::error::{from_io, leaves_the_root};
+use crate::error::from_io;
+#[cfg(target_os = "linux")]
+use crate::error::leaves_the_root;
 use crate::names;
 
 /// Names that begin so are temporary files of this backend: hidden, and never a caller's.

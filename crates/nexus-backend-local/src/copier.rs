@@ -12,6 +12,7 @@ use crate::publish::{Publishing, Temp, is_a_directory, not_a_file};
 use crate::writer;
 
 /// How much is copied between two looks at the gate, in bytes.
+#[cfg(target_os = "linux")]
 const COPY_STEP: usize = 64 << 20;
 
 /// Copies a file; the digest goes with it.

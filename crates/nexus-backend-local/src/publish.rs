@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nexus_core::{Digest, EntryKind, Error, ErrorKind, Metadata, Result, VfsPath, WriteMode};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::attributes::{Attributes, stamp};
@@ -147,7 +147,13 @@ pub(crate) fn move_without_replacing(
     to: &Place,
 ) -> rustix::io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-    match rustix::fs::renameat_with(dir, name, &to.dir, &to.name, RenameFlags::NOREPLACE) {
+    match rustix::fs::renameat_with(
+        dir,
+        name,
+        &to.dir,
+        &to.name,
+        rustix::fs::RenameFlags::NOREPLACE,
+    ) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         moved => return moved,
     }
@@ -199,11 +205,25 @@ impl Publishing<'_> {
                     continue;
                 }
             }
-            self.check(spot.current.as_ref(), &spot.path)?;
-            return Ok(spot);
+            return match self.check(spot.current.as_ref(), &spot.path) {
+                Err(error) if error.kind() == ErrorKind::PreconditionFailed => self.settle(spot),
+                checked => checked.map(|()| spot),
+            };
         }
         Err(Error::new(ErrorKind::Unavailable, "where the link leads changes all the time")
             .with_path(path.as_str()))
+    }
+
+    /// Looks again while nobody else may change anything: a file that is just being removed shows
+    /// another time of last change for a moment, and is no other version but none.
+    fn settle(&self, mut spot: Spot) -> Result<Spot> {
+        if let Some(place) = &spot.place {
+            lock::hold(&place.dir, Hold::Alone)
+                .map_err(|error| error.with_path(spot.path.as_str()))?;
+            spot.current = look_at(place).map_err(|error| self.root.error(error, &spot.path))?;
+        }
+        self.check(spot.current.as_ref(), &spot.path)?;
+        Ok(spot)
     }
 
     fn look_up(&self, path: VfsPath) -> Result<Spot> {

@@ -1,7 +1,6 @@
 //! Content out: small bodies at once on the caller's thread, larger ones piece by piece with the
 //! next piece read ahead, and all of it checked against the recorded digest where there is one.
 
-use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -76,7 +75,7 @@ impl Opened {
         let length = self.length() as usize;
         let mut buffer = vec![0; length];
         if length > 0 {
-            let mut into = [io::IoSliceMut::new(&mut buffer)];
+            let mut into = [std::io::IoSliceMut::new(&mut buffer)];
             match preadv2(&self.file, &mut into, self.range.start, ReadWriteFlags::NOWAIT) {
                 Ok(read) if read == length => {}
                 // Short, not in memory, or a file system that does not know: the long way.

@@ -110,6 +110,7 @@ const FOLDER: &str = "NEXUS_LOCAL_TEST_FOLDER";
 const NOBODY: u32 = 65534;
 
 /// Does nothing by itself; the next test starts it as a user who may do little.
+#[allow(clippy::disallowed_methods, reason = "a child of a test is told what to do")]
 #[tokio::test]
 async fn as_nobody() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };

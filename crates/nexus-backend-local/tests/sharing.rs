@@ -36,6 +36,7 @@ fn run_all(job: &str, folder: &Path) {
 }
 
 /// Does nothing by itself; the other tests start it as processes of their own.
+#[allow(clippy::disallowed_methods, reason = "a child of a test is told what to do")]
 #[tokio::test]
 async fn child() {
     let Some(job) = std::env::var_os(JOB) else { return };
