@@ -87,7 +87,7 @@ impl From<Error> for Failure {
 /// The hint where the error has none of its own.
 fn hint_for(kind: ErrorKind) -> Option<String> {
     let hint = match kind {
-        ErrorKind::IsADirectory => "name a file, or use `-r` for all that is below",
+        ErrorKind::IsADirectory => "name a file in it; see them with `nexus-fs ls`",
         ErrorKind::DirectoryNotEmpty => "remove what is in it first, or use `rm -r`",
         ErrorKind::StorageFull => "free some space, then try again; nothing was changed",
         ErrorKind::PreconditionFailed => "somebody else changed it; look at it again, then retry",

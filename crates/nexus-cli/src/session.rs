@@ -212,11 +212,31 @@ impl<'a> Session<'a> {
             .filter(needed)
             .map(|saved| Ok(MountRequest::parse(&saved.uri)?.at(saved.at.clone())));
         self.kernel.mount(requests.collect::<Result<_, Failure>>()?).await?;
-        // What could not be read may be what was meant.
-        match &self.unsaved {
-            Some(failure) if self.kernel.stat(path).await.is_err() => Err(failure.clone()),
-            _ => Ok(()),
+        if self.leads_somewhere(path) {
+            return Ok(());
         }
+        // What could not be read may be what was meant.
+        if let Some(failure) = &self.unsaved {
+            return Err(failure.clone());
+        }
+        let saved = self.saved.iter().map(|saved| saved.at.to_string());
+        let here = self.kernel.mounts().into_iter().map(|mount| mount.at.to_string());
+        let mounted: std::collections::BTreeSet<_> = saved.chain(here).collect();
+        let mounted = match mounted.is_empty() {
+            true => "nothing is mounted yet".to_owned(),
+            false => format!("mounted: {}", mounted.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        let message = format!("{path}: nothing is mounted here");
+        Err(Failure::new(crate::exit::code::NOT_FOUND, message)
+            .with_hint(format!("{mounted}; a file of this computer is written `local://{path}`")))
+    }
+
+    /// Whether a path is in a mount, above one, or the kernel's own.
+    fn leads_somewhere(&self, path: &VfsPath) -> bool {
+        let near = |at: &VfsPath| path.starts_with(at) || at.starts_with(path);
+        path.segments().next().is_none_or(|first| first == "__sys__")
+            || self.kernel.mounts().iter().any(|mount| near(&mount.at))
+            || self.saved.iter().any(|saved| near(&saved.at))
     }
 
     /// The names of saved mounts directly below a path that only leads to them.

@@ -115,10 +115,10 @@ fn a_file_where_a_directory_is_needed_and_the_reverse() {
     );
     expect![[r#"
         error: read /data/d: is a directory
-        hint: name a file, or use `-r` for all that is below
+        hint: name a file in it; see them with `nexus-fs ls`
 
         error: write /data/d: is a directory
-        hint: name a file, or use `-r` for all that is below
+        hint: name a file in it; see them with `nexus-fs ls`
 
         error: write /data/f/below: a file is in the place of a directory
 
@@ -169,7 +169,7 @@ fn mount_points_are_not_files() {
             (1, &["write", "/", "x"]),
             (5, &["rm", "-r", "/data"]),
             (5, &["rm", "/data"]),
-            (5, &["mv", "/data", "/other"]),
+            (5, &["mv", "/data", "/data/other"]),
             (4, &["write", "/__sys__/version", "x"]),
             (3, &["write", "/nowhere/x", "x"]),
             (5, &["mount", "mem://x", "--at", "/data/below"]),
@@ -179,7 +179,8 @@ fn mount_points_are_not_files() {
         ],
     );
     assert!(said.contains("hint: unmount it instead (`nexus-fs unmount`)"), "{said}");
-    assert!(said.contains("error: write /nowhere/x: nothing is mounted here"), "{said}");
+    assert!(said.contains("error: /nowhere/x: nothing is mounted here"), "{said}");
+    assert!(said.contains("a file of this computer is written `local:///nowhere/x`"), "{said}");
 }
 
 #[test]
