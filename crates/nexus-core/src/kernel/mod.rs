@@ -6,13 +6,14 @@
 //! - `guard`: bodies, uploads and listings on their way through the kernel
 //! - `transfer`: copy and rename, inside one mount or between two
 //! - `relation`: whether two paths lead to one place
-//! - `tree`, `walk`, `glob`: whole trees
+//! - `tree`, `move_tree`, `walk`, `glob`: whole trees
 //! - `sys`: the tree `/__sys__`
 
 mod glob;
 mod guard;
 mod lifecycle;
 mod mount;
+mod move_tree;
 mod relation;
 mod sys;
 mod table;

@@ -152,7 +152,8 @@ impl Kernel {
     /// # Errors
     /// `NotFound`; `AlreadyExists` for a directory when anything is at the target; `IsADirectory`
     /// for a file when a directory is; `InvalidPath` for a directory into itself; `MountConflict`
-    /// for a mount point; and those of the backends.
+    /// for a mount point; `Unsupported` for a directory with symbolic links in it that goes to
+    /// another mount; and those of the backends.
     pub async fn rename(
         &self,
         from: impl IntoPath,

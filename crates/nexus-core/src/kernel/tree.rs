@@ -9,7 +9,7 @@ use super::verbs::{Place, is_a_mount_point};
 use super::walk::WalkOptions;
 use crate::{
     Capabilities, CopyMethod, DeleteTarget, Directories, Entry, EntryKind, Error, ErrorKind,
-    IntoPath, ListOptions, Operation, Result, VfsPath, WriteMode,
+    IntoPath, ListOptions, Operation, Result, VfsPath,
 };
 
 /// How many failures, and how many skipped paths, a report names; more are only counted.
@@ -160,7 +160,7 @@ impl Kernel {
     }
 
     /// Makes a directory where the store has them; elsewhere it is implied by what comes below.
-    async fn make_dir(&self, path: &VfsPath) -> Result<()> {
+    pub(super) async fn make_dir(&self, path: &VfsPath) -> Result<()> {
         match self.create_dir(path).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -203,7 +203,7 @@ impl Kernel {
     }
 
     /// What the store can do whose object at `path` is to be changed.
-    fn capabilities(&self, path: &VfsPath) -> Result<Capabilities> {
+    pub(super) fn capabilities(&self, path: &VfsPath) -> Result<Capabilities> {
         let visit = self.place_to_change(path, Operation::Delete, is_a_mount_point)?;
         Ok(visit.ticket.backend().info().capabilities.clone())
     }
@@ -267,74 +267,9 @@ impl Kernel {
         }
         Ok(children)
     }
-
-    /// Moves a directory to where nothing is: each file is copied, then deleted in the version that
-    /// was copied; then the emptied directories go. Stops at the first failure.
-    pub(super) async fn move_tree(
-        &self,
-        from: &VfsPath,
-        to: &VfsPath,
-        options: &CopyOptions,
-    ) -> Result<()> {
-        if self.exists(to).await? {
-            return Err(Error::new(ErrorKind::AlreadyExists, "something is there already")
-                .with_operation(Operation::Rename)
-                .with_path(to.as_str()));
-        }
-        // Nothing was at `to`; where the store can, this also holds for what comes there meanwhile.
-        let mode = match self.capabilities(to)?.create {
-            true => WriteMode::Create,
-            false => WriteMode::Overwrite,
-        };
-        let create = CopyOptions { mode, progress: options.progress.clone() };
-        self.make_dir(to).await?;
-        let mut directories = vec![from.clone()];
-        let walk = WalkOptions { max_depth: None, names_only: true };
-        let mut entries = self.walk(from, &walk).await?;
-        while let Some(entry) = entries.next().await {
-            let entry = entry?;
-            let target = rebase(&entry.path, from, to)?;
-            if entry.metadata.is_dir() {
-                self.make_dir(&target).await?;
-                directories.push(entry.path);
-            } else {
-                let moved = self.move_file(&entry.path, &target, &create).await;
-                moved.map_err(|error| interrupted(error, from, to))?;
-            }
-        }
-        drop(entries);
-        // The walk gave each directory before what is in it.
-        for dir in directories.into_iter().rev() {
-            match self.remove_dir(dir).await {
-                Err(error)
-                    if !matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::NotFound) =>
-                {
-                    return Err(interrupted(error, from, to));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    async fn exists(&self, path: &VfsPath) -> Result<bool> {
-        match self.stat(path).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn interrupted(error: Error, from: &VfsPath, to: &VfsPath) -> Error {
-    Error::new(error.kind(), format!("the move to {to} stopped: {}", error.message()))
-        .with_operation(Operation::Rename)
-        .with_path(error.path().unwrap_or(from.as_str()))
-        .with_hint(format!("nothing is lost: each file is whole in {from} or in {to}"))
-        .with_source(error)
 }
 
 /// `path` below `from`, as a path below `to`.
-fn rebase(path: &VfsPath, from: &VfsPath, to: &VfsPath) -> Result<VfsPath> {
+pub(super) fn rebase(path: &VfsPath, from: &VfsPath, to: &VfsPath) -> Result<VfsPath> {
     to.concat(&path.strip_prefix(from).unwrap_or_else(VfsPath::root))
 }
