@@ -59,3 +59,15 @@ pub(crate) fn snapshot(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     found.sort();
     found
 }
+
+/// Whether this program may become another user. Where it may not, what depends on it is not tested,
+/// and says so; continuous integration does not accept that.
+#[allow(clippy::print_stderr, reason = "a test that can not be run must say so")]
+pub(crate) fn may_become_others() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    assert!(is_root || std::env::var_os("CI").is_none(), "this test needs root");
+    if !is_root {
+        eprintln!("NOT TESTED: this test becomes another user, and needs root");
+    }
+    is_root
+}
