@@ -90,7 +90,10 @@ pub(crate) fn rename(
     let version = current.map(|current| current.version());
     mode.check(version.as_ref()).map_err(|error| error.with_path(to.as_str()))?;
     let renamed = gate.pass(|| {
-        if is_dir || *mode == WriteMode::Create {
+        if current.is_some_and(|current| current.same_file(&moved)) {
+            // Two names of one file: the system would leave both.
+            rustix::fs::unlinkat(&source.dir, &source.name, AtFlags::empty())
+        } else if is_dir || *mode == WriteMode::Create {
             move_without_replacing(&source.dir, &source.name, &target)
         } else {
             rustix::fs::renameat(&source.dir, &source.name, &target.dir, &target.name)

@@ -247,3 +247,14 @@ async fn below_a_link_to_nowhere_nothing_is_made_and_nothing_waits() {
         assert!(!folder.path().join("nowhere").exists());
     }
 }
+
+#[tokio::test]
+async fn a_file_renamed_onto_another_name_of_itself_has_one_name_left() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a"), "x").unwrap();
+    std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    backend.rename(&path("/a"), &path("/b"), &WriteMode::Overwrite).await.unwrap();
+    assert!(!folder.path().join("a").exists());
+    assert_eq!(std::fs::read_to_string(folder.path().join("b")).unwrap(), "x");
+}
