@@ -3,10 +3,10 @@
 use nexus_core::{
     DeleteTarget, Deleted, EntryKind, Error, ErrorKind, Operation, Result, VfsPath, WriteMode,
 };
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, fstat};
 use rustix::io::Errno;
 
-use crate::beneath::{Root, look_at};
+use crate::beneath::{Place, Root, look_at};
 use crate::blocking::Gate;
 use crate::lister;
 use crate::lock::{self, Hold};
@@ -90,8 +90,9 @@ pub(crate) fn rename(
     let version = current.map(|current| current.version());
     mode.check(version.as_ref()).map_err(|error| error.with_path(to.as_str()))?;
     let renamed = gate.pass(|| {
-        if current.is_some_and(|current| current.same_file(&moved)) {
-            // Two names of one file: the system would leave both.
+        let same = current.is_some_and(|current| current.same_file(&moved));
+        if same && are_two_names(&source, &target)? {
+            // The system would leave both.
             rustix::fs::unlinkat(&source.dir, &source.name, AtFlags::empty())
         } else if is_dir || *mode == WriteMode::Create {
             move_without_replacing(&source.dir, &source.name, &target)
@@ -119,6 +120,17 @@ pub(crate) fn rename(
 
 fn exists(path: &VfsPath) -> Error {
     Error::new(ErrorKind::AlreadyExists, "something is there already").with_path(path.as_str())
+}
+
+/// Whether two places that hold one file are two names of it, one of which can go. In doubt they are
+/// not: the same name reached by another path, or in another case where that makes no difference,
+/// is all that the file has.
+fn are_two_names(one: &Place, two: &Place) -> rustix::io::Result<bool> {
+    let links = rustix::fs::statat(&one.dir, &one.name, AtFlags::SYMLINK_NOFOLLOW)?.st_nlink;
+    let identity = |place: &Place| fstat(&place.dir).map(|stat| (stat.st_dev, stat.st_ino));
+    let folded = |place: &Place| place.name.to_string_lossy().to_lowercase();
+    let may_be_one = identity(one)? == identity(two)? && folded(one) == folded(two);
+    Ok(links > 1 && !may_be_one)
 }
 
 /// Makes a directory, and those above it.

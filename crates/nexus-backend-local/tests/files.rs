@@ -258,3 +258,21 @@ async fn a_file_renamed_onto_another_name_of_itself_has_one_name_left() {
     assert!(!folder.path().join("a").exists());
     assert_eq!(std::fs::read_to_string(folder.path().join("b")).unwrap(), "x");
 }
+
+#[tokio::test]
+async fn a_file_renamed_onto_itself_by_another_path_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("d")).unwrap();
+    std::os::unix::fs::symlink("d", at("link")).unwrap();
+    std::fs::write(at("d/f"), "x").unwrap();
+    let backend = open(folder.path(), "").await.unwrap();
+    let (from, to) = (path("/d/f"), path("/link/f"));
+    let rename = || backend.rename(&from, &to, &WriteMode::Overwrite);
+    rename().await.unwrap();
+    assert_eq!(std::fs::read_to_string(at("d/f")).unwrap(), "x");
+    // Another name elsewhere makes no difference.
+    std::fs::hard_link(at("d/f"), at("other")).unwrap();
+    rename().await.unwrap();
+    assert_eq!(std::fs::read_to_string(at("d/f")).unwrap(), "x");
+}
