@@ -51,7 +51,7 @@ impl LocalBackend {
             segment_bytes: Some(MAX_SEGMENT),
             ..Limits::default()
         };
-        capabilities.local_root = Some(root.path().to_owned());
+        capabilities.local_root = Some(root.real_path());
         // What a killed process left in the root goes now; elsewhere, when it is listed.
         if let Err(error) = lister::sweep(root.dir()) {
             tracing::debug!(%error, "the root was not swept");

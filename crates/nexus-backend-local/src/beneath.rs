@@ -94,8 +94,11 @@ impl Root {
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Where the root really is, links followed; as it was named where the system does not tell.
+    pub(crate) fn real_path(&self) -> PathBuf {
+        use std::os::unix::ffi::OsStringExt;
+        let named = |_| self.path.clone();
+        real_path(&self.dir).map_or_else(named, |path| OsString::from_vec(path).into())
     }
 
     /// The handle of the root itself.

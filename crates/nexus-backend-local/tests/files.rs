@@ -276,3 +276,13 @@ async fn a_file_renamed_onto_itself_by_another_path_stays() {
     rename().await.unwrap();
     assert_eq!(std::fs::read_to_string(at("d/f")).unwrap(), "x");
 }
+
+#[tokio::test]
+async fn a_root_reached_by_a_link_declares_where_it_really_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().canonicalize().unwrap().join("real");
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink("real", folder.path().join("link")).unwrap();
+    let backend = open(&folder.path().join("link"), "").await.unwrap();
+    assert_eq!(backend.info().capabilities.local_root.as_deref(), Some(&*real));
+}

@@ -115,7 +115,8 @@ pub struct Capabilities {
     pub layout: Layout,
     /// Limits of the store.
     pub limits: Limits,
-    /// A directory of this machine that holds all the data, where there is one.
+    /// A directory of this machine that holds all the data, where there is one: its real path, links
+    /// followed, so that two mounts of one directory can be told.
     pub local_root: Option<PathBuf>,
 }
 
