@@ -21,7 +21,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) const FULL: Self = Self {
-        rounds: 7,
+        rounds: 5,
         small: 2_000,
         hot: 20_000,
         listed: 10_000,
