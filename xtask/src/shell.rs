@@ -13,8 +13,11 @@ const LIMIT: Duration = Duration::from_secs(25 * 60);
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    // Asked for at run time: clones that share a target directory share this program too, and what
+    // was compiled into it may name another of them.
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR");
+    let xtask = xtask.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).into(), PathBuf::from);
+    xtask.parent().map_or_else(|| xtask.clone(), Path::to_path_buf)
 }
 
 /// The one target directory of all workspaces in the repository.
