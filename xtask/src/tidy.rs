@@ -38,13 +38,21 @@ const HOMES: &[(&str, &[&str])] = &[
         &[
             "crates/nexus-backend-local/src/beneath.rs",
             "crates/nexus-backend-local/src/config.rs",
+            "crates/nexus-cas/src/refs/sqlite/owner.rs",
             "crates/nexus-cli/src/",
         ],
     ),
     ("std::env::var", &["crates/nexus-cli/src/environment.rs"]),
     ("std::env::home_dir", &[]),
     ("std::net", &[]),
-    ("std::process", &["crates/nexus-cli/src/lib.rs", "crates/nexus-cli/src/main.rs"]),
+    (
+        "std::process",
+        &[
+            "crates/nexus-cas/src/refs/sqlite/owner.rs",
+            "crates/nexus-cli/src/lib.rs",
+            "crates/nexus-cli/src/main.rs",
+        ],
+    ),
 ];
 
 /// Runs the rules for people.

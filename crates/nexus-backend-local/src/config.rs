@@ -26,7 +26,6 @@ pub(crate) struct Config {
 impl Config {
     /// Reads a URI. Uses the working directory for a relative path; does no I/O.
     pub(crate) fn from_uri(uri: &MountUri) -> Result<Self> {
-        choose(uri, "layout", &[("auto", ()), ("plain", ())])?;
         let resolvers = [
             ("auto", Resolver::Auto),
             ("openat2", Resolver::Openat2),

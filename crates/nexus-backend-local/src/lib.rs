@@ -72,8 +72,8 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
         },
         OptionSpec {
             name: "layout",
-            values: "auto|plain",
-            summary: "plain: a file at its own path, as every other tool sees it",
+            values: "auto|cas|plain",
+            summary: "cas: content by digest, stored once, verified; plain: a file at its own path",
         },
         OptionSpec {
             name: "resolver",

@@ -1,5 +1,53 @@
 //! The content-addressed layout: a [`Backend`](nexus_core::Backend) over a backend, in which content
 //! is named by its BLAKE3 digest, stored once, and verified whenever it is read.
+//!
+//! Refs say which path has which content; they are behind a trait, and kept in SQLite where the store
+//! is a directory of this computer. Content of up to 16 KiB is kept beside the refs, larger content as
+//! a blob in the store below, under the name of its digest. A path is given content only while that
+//! content is there, in one transaction; the collector looks again in the transaction that deletes.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use nexus_core::{Kernel, Registry, kernel::MountRequest};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let registry = Registry::of(&[nexus_backend_local::DESCRIPTOR])?;
+//! let fs = Kernel::new(registry.with_layouts(Arc::new(nexus_cas::CasLayouts)));
+//! let uri = format!("local://{}?layout=cas", folder.path().display());
+//! fs.mount(vec![MountRequest::parse(&uri)?.at("/store".parse()?)]).await?;
+//! fs.write("/store/a", vec![7; 100_000], &Default::default()).await?;
+//! fs.copy("/store/a", "/store/b", &Default::default()).await?;
+//! fs.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Module | Owns |
+//! |---|---|
+//! | `layouts` | which layout a mount gets, and why |
+//! | `backend`, `upload` | the verbs: what each asks of refs and blobs |
+//! | `care` | usage, verifying, mending, collecting |
+//! | `store` | how a store is made and opened |
+//! | [`refs`] | which path has which content |
+//! | [`record`] | what is recorded of a path, and how damage to it shows |
+//! | `blobs` | content under its digest |
+//! | [`tree`] | verification of a part of a content |
+//! | `names` | what lies where in the store |
 
-pub mod manifest;
+mod backend;
+mod blobs;
+mod care;
+mod layouts;
+mod names;
+pub mod record;
+pub mod refs;
+mod store;
 pub mod tree;
+mod upload;
+
+pub use backend::{CasBackend, Options};
+pub use layouts::CasLayouts;
+pub use store::OpenRefs;

@@ -177,13 +177,44 @@ Examples:
   nexus-fs grep -il todo /local/data")]
     Grep(GrepArgs),
     /// Sum up sizes
-    #[command(after_long_help = "Examples:\n  nexus-fs du /local/data")]
+    #[command(
+        after_long_help = "Examples:\n  nexus-fs du /local/data\n  nexus-fs du --physical /local/store"
+    )]
     Du {
         #[arg(default_value = "/")]
         paths: Vec<String>,
         /// One sum for each PATH, not one for each directory in it
         #[arg(short, long)]
         summarize: bool,
+        /// What a content-addressed mount stores, beside what its files would take
+        #[arg(long, conflicts_with = "summarize")]
+        physical: bool,
+    },
+    /// Read a content-addressed mount back, oldest check first, and mend it from other mounts
+    #[command(after_long_help = "\
+Examples:
+  nexus-fs verify /local/store
+  nexus-fs verify --older 7d /local/store              what was not read back for a week
+  nexus-fs verify --mount local:///backup /local/store  mends from there, too")]
+    Verify {
+        path: String,
+        /// Only what was last read back longer ago (30s, 10m, 2h, 7d), or before a date
+        #[arg(long, value_name = "AGE|DATE")]
+        older: Option<String>,
+    },
+    /// Say what a content-addressed mount keeps for nobody, or delete it
+    #[command(after_long_help = "\
+Examples:
+  nexus-fs gc /local/store              only says what it would delete
+  nexus-fs gc --delete /local/store")]
+    Gc {
+        path: String,
+        /// Delete it
+        #[arg(long)]
+        delete: bool,
+        /// Delete even more than a tenth of what is stored
+        #[arg(long, requires = "delete")]
+        force: bool,
     },
     /// Replace text in a file, exactly
     #[command(after_long_help = "\

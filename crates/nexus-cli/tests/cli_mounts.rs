@@ -12,12 +12,12 @@ fn mount_says_where_and_why_and_unmount_forgets() {
     let fs = Sandbox::empty();
     expect![[r#"
         /local/data  mounted  local://FOLDER/data
-            layout plain: every file is at its own path, as other programs see it
+            layout plain: every file is at its own path; `layout=cas` keeps content by digest
     "#]]
     .assert_eq(&fs.run(&["mount", "./data"]).stdout);
     expect![[r#"
         /local/data  was mounted already  local://FOLDER/data
-            layout plain: every file is at its own path, as other programs see it
+            layout plain: every file is at its own path; `layout=cas` keeps content by digest
     "#]]
     .assert_eq(&fs.run(&["mount", "local://./data"]).stdout);
     assert_eq!(fs.run(&["mount", "list"]).stdout, "/local/data  local://FOLDER/data\n");

@@ -23,6 +23,7 @@ mod care;
 mod digest;
 mod error;
 pub mod kernel;
+mod layout;
 mod metadata;
 mod options;
 mod path;
@@ -43,6 +44,7 @@ pub use error::{Error, ErrorKind, Operation, Result, Retry};
 #[doc(hidden)]
 pub use inventory;
 pub use kernel::Kernel;
+pub use layout::{Chosen, Layouts};
 pub use metadata::{Entry, EntryKind, Metadata, Version};
 pub use options::{
     ByteRange, CopyMethod, DeleteTarget, Deleted, ListOptions, ReadOptions, WriteMode, WriteOptions,

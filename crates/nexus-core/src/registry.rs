@@ -2,11 +2,14 @@
 //! here. Which descriptors a program promises is the facade's to say.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-use crate::{Backend, Error, ErrorKind, MemoryBudget, MountUri, Operation, Result, VfsPath};
+use crate::{
+    Backend, Error, ErrorKind, Layouts, MemoryBudget, MountUri, Operation, Result, VfsPath,
+};
 
 /// What sort of store a backend shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,7 +59,7 @@ pub trait Candidate: Send + Sync {
     async fn check_credentials(&mut self) -> Result<()>;
 
     /// Connects: opens the root, probes what the store can do. Fails when the store is not there.
-    async fn open(self: Box<Self>) -> Result<std::sync::Arc<dyn Backend>>;
+    async fn open(self: Box<Self>) -> Result<Arc<dyn Backend>>;
 }
 
 /// Everything that the kernel knows of a backend before it is mounted. One `const` a backend,
@@ -127,10 +130,17 @@ macro_rules! register {
 }
 
 /// The backends of a program, sorted by scheme.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     descriptors: Vec<Descriptor>,
     features: &'static [(&'static str, &'static str)],
+    layouts: Option<Arc<dyn Layouts>>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("descriptors", &self.descriptors).finish_non_exhaustive()
+    }
 }
 
 impl Registry {
@@ -182,7 +192,18 @@ impl Registry {
                 )));
             }
         }
-        Ok(Self { descriptors, features })
+        Ok(Self { descriptors, features, layouts: None })
+    }
+
+    /// Adds what knows layouts beside the plain one.
+    #[must_use]
+    pub fn with_layouts(mut self, layouts: Arc<dyn Layouts>) -> Self {
+        self.layouts = Some(layouts);
+        self
+    }
+
+    pub(crate) fn layouts(&self) -> Option<&Arc<dyn Layouts>> {
+        self.layouts.as_ref()
     }
 
     /// All descriptors, sorted by scheme.

@@ -3,6 +3,10 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+#[cfg(feature = "layout-cas")]
+#[doc = include_str!("../../../docs/content-addressed.md")]
+struct ContentAddressed;
+
 #[doc = include_str!("../../../docs/backends/mem.md")]
 struct BackendMem;
 

@@ -26,6 +26,7 @@
 //! |---|---|---|
 //! | `backend-local` | `local://PATH`, files of this computer | yes |
 //! | `backend-mem` | `mem://NAME`, a store in this program's memory | yes |
+//! | `layout-cas` | `layout=cas`, content by digest in a folder | yes |
 //! | `full` | all of them | |
 
 pub mod blocking;
@@ -37,8 +38,8 @@ mod linked;
 pub use builder::Builder;
 pub use linked::registry;
 pub use nexus_core::kernel::{
-    CopyOptions, KernelBuilder, MountInfo, MountRequest, MountState, Progress, RenameMethod,
-    TreeReport, WalkOptions,
+    CopyOptions, KernelBuilder, MountInfo, MountRequest, MountState, Outcome, Progress,
+    RenameMethod, TreeReport, Verified, WalkOptions,
 };
 pub use nexus_core::*;
 

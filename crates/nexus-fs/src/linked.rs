@@ -21,7 +21,10 @@ const FEATURES: &[(&str, &str)] = &[("local", "backend-local"), ("mem", "backend
 /// # Errors
 /// `Internal` when a scheme is claimed twice or a promised backend was not linked in.
 pub fn registry() -> Result<Registry> {
-    Registry::discover(PROMISED, FEATURES)
+    let registry = Registry::discover(PROMISED, FEATURES)?;
+    #[cfg(feature = "layout-cas")]
+    let registry = registry.with_layouts(std::sync::Arc::new(nexus_cas::CasLayouts));
+    Ok(registry)
 }
 
 #[cfg(test)]

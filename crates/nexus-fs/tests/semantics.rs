@@ -1,7 +1,7 @@
 //! `docs/semantics.md`, held against what really happens: every row of its tables is tried on every
 //! backend, and what came out must be what the cell says. A row without a probe fails, and so does a
 //! probe without a row.
-#![cfg(all(feature = "backend-local", feature = "backend-mem"))]
+#![cfg(all(feature = "backend-local", feature = "backend-mem", feature = "layout-cas"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
@@ -57,6 +57,10 @@ impl Place {
                 std::fs::create_dir(&root).unwrap();
                 (format!("local://{}", root.display()), Some(root))
             }
+            // Other programs have nothing to do with what is in the folder.
+            "local, layout=cas" => {
+                (format!("local://{}?layout=cas", folder.path().display()), None)
+            }
             other => (format!("{other}://semantics"), None),
         };
         let fs = Kernel::new(nexus_fs::registry().unwrap());
@@ -101,7 +105,7 @@ fn says<T>(text: &str) -> impl FnOnce(T) -> String {
 #[tokio::test]
 async fn every_row_is_what_really_happens() {
     let (backends, rows) = rows("What");
-    assert_eq!(backends, ["mem", "local"]);
+    assert_eq!(backends, ["mem", "local", "local, layout=cas"]);
     assert_eq!(rows.iter().map(|row| row.asked.as_str()).collect::<Vec<_>>(), probes());
     let mut wrong = Vec::new();
     for row in &rows {
@@ -122,7 +126,7 @@ async fn every_row_is_what_really_happens() {
 #[tokio::test]
 async fn every_capability_is_declared_as_the_guide_says() {
     let (backends, rows) = rows("Capability");
-    assert_eq!(backends, ["mem", "local"]);
+    assert_eq!(backends, ["mem", "local", "local, layout=cas"]);
     for (index, scheme) in backends.iter().enumerate() {
         let place = Place::new(scheme).await;
         let info = place.fs.mounts()[0].info.clone().unwrap();
@@ -130,7 +134,7 @@ async fn every_capability_is_declared_as_the_guide_says() {
         let mut expected = Vec::new();
         for (name, value) in declared.as_object().unwrap() {
             // What differs from machine to machine is in the guide of each backend.
-            if matches!(name.as_str(), "limits" | "local_root") {
+            if matches!(name.as_str(), "limits" | "local_root" | "store_id") {
                 continue;
             }
             let value = match value {

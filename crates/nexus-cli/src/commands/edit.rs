@@ -50,6 +50,7 @@ pub(crate) async fn edit(
         mode,
         content_type: metadata.content_type.map(String::from),
         user: metadata.user,
+        ..WriteOptions::default()
     };
     let written = session.kernel.write(&path, new, &written).await?;
     if output.json {

@@ -146,7 +146,7 @@ fn parse_size(text: &str) -> Result<(std::cmp::Ordering, u64), Failure> {
 }
 
 /// `30s`, `10m`, `2h`, `7d` ago, or a date or time.
-fn parse_time(text: &str, now: SystemTime) -> Result<SystemTime, Failure> {
+pub(super) fn parse_time(text: &str, now: SystemTime) -> Result<SystemTime, Failure> {
     let malformed = || {
         Failure::usage(format!("`{text}` is neither an age nor a date"))
             .with_hint("write it like `2h`, `7d`, `2026-01-31` or `2026-01-31T12:00:00Z`")

@@ -1,5 +1,6 @@
 //! The commands, one file each or a family.
 
+mod care;
 mod copy;
 mod doctor;
 mod edit;
@@ -12,6 +13,8 @@ mod remove;
 mod shell;
 mod stat;
 mod write;
+
+use nexus_fs::CollectOptions;
 
 use crate::args::{Arguments, Command};
 use crate::environment::Environment;
@@ -53,7 +56,15 @@ async fn with_session(
     match command {
         Command::Ls(args) => list::ls(args, session, output).await,
         Command::Tree { path, depth } => list::tree(path, *depth, session, output).await,
-        Command::Du { paths, summarize } => list::du(paths, *summarize, session, output).await,
+        Command::Du { paths, physical: true, .. } => care::physical(paths, session, output).await,
+        Command::Du { paths, summarize, .. } => list::du(paths, *summarize, session, output).await,
+        Command::Verify { path, older } => {
+            care::verify(path, older.as_deref(), session, output).await
+        }
+        Command::Gc { path, delete, force } => {
+            let options = CollectOptions { delete: *delete, force: *force };
+            care::gc(path, options, session, output).await
+        }
         Command::Stat { paths } => stat::stat(paths, session, output).await,
         Command::Cat { paths, range } => read::cat(paths, range.as_deref(), session, output).await,
         Command::Head { paths, lines, bytes } => {

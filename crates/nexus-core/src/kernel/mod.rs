@@ -7,8 +7,10 @@
 //! - `transfer`: copy and rename, inside one mount or between two
 //! - `relation`: whether two paths lead to one place
 //! - `tree`, `move_tree`, `walk`, `glob`: whole trees
+//! - `care`: verifying, mending and collecting in content-addressed mounts
 //! - `sys`: the tree `/__sys__`
 
+mod care;
 mod glob;
 mod guard;
 mod lifecycle;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::{join_all, try_join_all};
 
+pub use self::care::{Outcome, Verified};
 pub use self::lifecycle::MountState;
 use self::mount::Mount;
 pub use self::mount::{MountInfo, MountRequest};
@@ -37,8 +40,8 @@ pub use self::transfer::{CopyOptions, Progress, RenameMethod};
 pub use self::tree::TreeReport;
 pub use self::walk::WalkOptions;
 use crate::{
-    Backend, Candidate, Error, ErrorKind, IntoPath, MemoryBudget, MountContext, Operation,
-    Registry, Result, VfsPath,
+    Backend, Candidate, Error, ErrorKind, IntoPath, Layout, MemoryBudget, MountContext, MountUri,
+    Operation, Registry, Result, VfsPath, layout,
 };
 
 /// One namespace over many mounts. A cheap handle: clones share everything. Dropping the last one
@@ -191,13 +194,17 @@ impl Kernel {
             staged.add(mount);
             candidates.push(candidate);
         }
-        let connected = candidates.into_iter().zip(&staged.mounts).map(connect);
+        let registry = &self.shared.registry;
+        let connected = candidates
+            .into_iter()
+            .zip(&staged.mounts)
+            .map(|(opening, mount)| connect(registry, opening, mount));
         try_join_all(connected).await?;
         staged.commit()
     }
 
     /// `Created`: the request checked and the backend built, without I/O.
-    fn create(&self, request: &MountRequest) -> Result<(Arc<Mount>, Box<dyn Candidate>)> {
+    fn create(&self, request: &MountRequest) -> Result<(Arc<Mount>, Opening)> {
         let uri = &request.uri;
         let about =
             |error: Error| error.with_operation(Operation::Mount).with_path(uri.to_string());
@@ -208,8 +215,14 @@ impl Kernel {
             None => (descriptor.mount_point)(uri)?,
         };
         table::check_mount_point(&at)?;
+        let has_layouts = descriptor.options.iter().any(|option| option.name == layout::OPTION);
+        let layout = if has_layouts { Some(layout::wanted(uri)?) } else { None };
+        if layout == Some(Some(Layout::Cas)) && self.shared.registry.layouts().is_none() {
+            return Err(layout::not_built(uri));
+        }
         let candidate = (descriptor.build)(uri, &self.shared.context).map_err(about)?;
-        Ok((Arc::new(Mount::new(at, uri.to_string())), candidate))
+        let opening = Opening { candidate, uri: uri.clone(), layout };
+        Ok((Arc::new(Mount::new(at, uri.to_string())), opening))
     }
 
     /// Mounts a backend that the program made itself.
@@ -266,12 +279,28 @@ impl std::fmt::Debug for Kernel {
     }
 }
 
+/// A candidate, and the layout that it is to have, where it can have more than one.
+struct Opening {
+    candidate: Box<dyn Candidate>,
+    uri: MountUri,
+    layout: Option<Option<Layout>>,
+}
+
 /// `CredentialsChecked`, then open: what may take time, for each mount beside the others.
-async fn connect((mut candidate, mount): (Box<dyn Candidate>, &Arc<Mount>)) -> Result<()> {
+async fn connect(registry: &Registry, opening: Opening, mount: &Arc<Mount>) -> Result<()> {
     let about = |e: Error| e.with_operation(Operation::Mount).with_path(mount.info().uri);
+    let Opening { mut candidate, uri, layout } = opening;
     candidate.check_credentials().await.map_err(about)?;
     mount.advance(MountState::CredentialsChecked)?;
-    mount.set_backend(candidate.open().await.map_err(about)?);
+    let plain = candidate.open().await.map_err(about)?;
+    match (layout, registry.layouts()) {
+        (Some(wanted), Some(layouts)) => {
+            let chosen = layouts.choose(&uri, plain, wanted).await.map_err(about)?;
+            mount.set_layout_reason(chosen.reason);
+            mount.set_backend(chosen.backend);
+        }
+        _ => mount.set_backend(plain),
+    }
     Ok(())
 }
 

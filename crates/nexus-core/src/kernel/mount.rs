@@ -62,6 +62,8 @@ pub(super) struct Mount {
     uri: String,
     life: Lifecycle,
     backend: OnceLock<Arc<dyn Backend>>,
+    /// Why the backend has its layout, where the kernel chose it.
+    layout_reason: OnceLock<String>,
     under_way: TaskTracker,
     /// Set once waiting is over: what is still under way must end with `Closed`.
     released: AtomicBool,
@@ -74,6 +76,7 @@ impl Mount {
             uri,
             life: Lifecycle::new(),
             backend: OnceLock::new(),
+            layout_reason: OnceLock::new(),
             under_way: TaskTracker::new(),
             released: AtomicBool::new(false),
         }
@@ -94,8 +97,15 @@ impl Mount {
         let _ = self.backend.set(backend);
     }
 
+    pub(super) fn set_layout_reason(&self, reason: String) {
+        let _ = self.layout_reason.set(reason);
+    }
+
     pub(super) fn info(&self) -> MountInfo {
-        let info = self.backend.get().map(|backend| backend.info().clone());
+        let mut info = self.backend.get().map(|backend| backend.info().clone());
+        if let (Some(info), Some(reason)) = (&mut info, self.layout_reason.get()) {
+            info.layout_reason.clone_from(reason);
+        }
         MountInfo {
             at: self.at.clone(),
             uri: info.as_ref().map_or_else(|| self.uri.clone(), |info| info.uri.clone()),

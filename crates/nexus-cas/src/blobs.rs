@@ -1,0 +1,428 @@
+//! Blobs: immutable content under the name of its digest, in the store below. What is read of one
+//! was checked against the digest before anybody sees it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::stream;
+use nexus_core::{
+    Backend, BackendExt, Body, ByteRange, Bytes, Digest, Error, ErrorKind, ReadOptions, Result,
+    Upload, VfsPath, WriteMode, WriteOptions, async_trait,
+};
+use tokio::runtime::Handle;
+
+use crate::names;
+use crate::refs::Probe;
+use crate::tree::{self, Builder, GROUP, Nodes, Remembered, Verifier};
+
+/// Content above this size has an outboard tree, so that a part can be verified without the rest.
+pub(crate) const TREE_ABOVE: u64 = 64 << 10;
+
+/// Of how many contents the trees are remembered.
+const TREES: usize = 8;
+
+/// What is verified and handed out at once, of large reads.
+const PIECE: usize = 1 << 20;
+
+/// The blobs of one store.
+#[derive(Clone)]
+pub(crate) struct Blobs {
+    inner: Arc<dyn Backend>,
+    durable: bool,
+    runtime: Handle,
+    /// What is known of the trees of the contents that were read last, the latest at the end.
+    trees: Arc<Mutex<Vec<(Digest, Remembered)>>>,
+}
+
+impl Blobs {
+    /// Must be called inside a runtime, which has to outlive the blobs.
+    pub(crate) fn new(inner: Arc<dyn Backend>, durable: bool) -> Self {
+        Self { inner, durable, runtime: Handle::current(), trees: Arc::default() }
+    }
+
+    /// What is known of a tree, shared by all readers of that content.
+    fn remembered(&self, digest: &Digest) -> Remembered {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match trees.iter().position(|(known, _)| known == digest) {
+            Some(at) => trees.remove(at),
+            None => (*digest, Remembered::default()),
+        };
+        let remembered = entry.1.clone();
+        trees.push(entry);
+        if trees.len() > TREES {
+            trees.remove(0);
+        }
+        remembered
+    }
+
+    fn options(&self, mode: WriteMode) -> WriteOptions {
+        WriteOptions { mode, durable: self.durable, skip_digest: true, ..WriteOptions::default() }
+    }
+
+    /// The bytes that content of this size takes, with its tree.
+    pub(crate) fn stored_size(size: u64) -> u64 {
+        size + if size > TREE_ABOVE { tree::outboard_size(size) } else { 0 }
+    }
+
+    /// Puts content that is here whole; answers whether it was new.
+    pub(crate) async fn put(&self, digest: &Digest, content: Bytes) -> Result<bool> {
+        if self.holds(digest, content.len() as u64).await? {
+            return Ok(false);
+        }
+        if content.len() as u64 > TREE_ABOVE {
+            let mut builder = Builder::new();
+            builder.update(&content);
+            let mut nodes = builder.take_nodes();
+            nodes.extend(builder.finish().2);
+            self.put_tree(digest, nodes.into()).await?;
+        }
+        let path = names::blob(digest)?;
+        let size = content.len() as u64;
+        match self.inner.write(&path, content.clone(), &self.options(WriteMode::Create)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if self.holds(digest, size).await? {
+                    return Ok(false);
+                }
+                // Whatever is there is not this content: somebody cut it.
+                self.inner.write(&path, content, &self.options(WriteMode::Overwrite)).await?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A tree can be made again from the content, so it need not survive a power cut.
+    async fn put_tree(&self, digest: &Digest, nodes: Bytes) -> Result<()> {
+        let options = WriteOptions { skip_digest: true, ..WriteOptions::default() };
+        self.inner.write(&names::tree(digest)?, nodes, &options).await.map(drop)
+    }
+
+    /// Whether a blob of this size is there.
+    pub(crate) async fn holds(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let found = self.inner.try_stat(&names::blob(digest)?).await?;
+        Ok(found.is_some_and(|metadata| metadata.size == Some(size)))
+    }
+
+    /// Begins content whose name follows from bytes that are still to come.
+    pub(crate) async fn upload(&self) -> Result<BlobUpload> {
+        // Only the directory matters until it has its name.
+        let path = names::blob(&Digest::from_bytes([0; 32]))?;
+        let content = self.inner.upload(&path, &self.options(WriteMode::Create)).await?;
+        Ok(BlobUpload { blobs: self.clone(), content, nodes: None, builder: Some(Builder::new()) })
+    }
+
+    /// Reads `start..end` of a blob of `size` bytes.
+    pub(crate) async fn read(
+        &self,
+        digest: &Digest,
+        size: u64,
+        (start, end): (u64, u64),
+    ) -> Result<Body> {
+        if size <= TREE_ABOVE {
+            let content = self.whole(digest, size).await?;
+            return Ok(Body::whole(content.slice(start as usize..end as usize)));
+        }
+        if start == end {
+            return Ok(Body::whole(Bytes::new()));
+        }
+        let first = start - start % GROUP;
+        let last = end.next_multiple_of(GROUP).min(size);
+        let body = self.piece(digest, first, last).await?;
+        let mut pieces = Pieces {
+            blobs: self.clone(),
+            digest: *digest,
+            size,
+            verifier: Verifier::new(*digest, size, self.remembered(digest)),
+            nodes: TreeNodes { inner: Arc::clone(&self.inner), path: names::tree(digest)? },
+            body,
+            ahead: Bytes::new(),
+            at: first,
+            last,
+            wanted: (start, end),
+            failed: false,
+        };
+        if last - first <= PIECE as u64 {
+            return pieces.next_piece().await.map(Body::whole);
+        }
+        Ok(Body::stream(stream::unfold(pieces, Pieces::next)))
+    }
+
+    async fn whole(&self, digest: &Digest, size: u64) -> Result<Bytes> {
+        let read = self.inner.read(&names::blob(digest)?, &ReadOptions::default()).await;
+        let content = match read {
+            Ok(object) => object.body.bytes(TREE_ABOVE as usize).await,
+            Err(error) => Err(error),
+        };
+        let content = content.map_err(|error| unreadable(error, digest))?;
+        if content.len() as u64 != size || Digest::of(&content) != *digest {
+            return Err(mismatch(digest));
+        }
+        Ok(content)
+    }
+
+    async fn piece(&self, digest: &Digest, start: u64, end: u64) -> Result<Body> {
+        let options = ReadOptions::range(ByteRange::new(start, Some(end))?);
+        let read = self.inner.read(&names::blob(digest)?, &options).await;
+        read.map(|object| object.body).map_err(|error| unreadable(error, digest))
+    }
+
+    /// Reads everything back; on success a new tree is in the place of one that was lost.
+    pub(crate) async fn check(&self, digest: &Digest, size: u64) -> Result<()> {
+        if size <= TREE_ABOVE {
+            return self.whole(digest, size).await.map(drop);
+        }
+        let mut body = self.read(digest, size, (0, size)).await?;
+        while body.next().await.transpose()?.is_some() {}
+        Ok(())
+    }
+
+    /// Makes the tree again from the content.
+    async fn rebuild_tree(&self, digest: &Digest, size: u64) -> Result<()> {
+        let mut body = self.piece(digest, 0, size).await?;
+        let mut builder = Builder::new();
+        let options = WriteOptions { skip_digest: true, ..WriteOptions::default() };
+        let mut upload = self.inner.upload(&names::tree(digest)?, &options).await?;
+        while let Some(piece) = body.next().await.transpose()? {
+            builder.update(&piece);
+            upload.write(builder.take_nodes().into()).await?;
+        }
+        let (found, length, rest) = builder.finish();
+        if found != *digest || length != size {
+            upload.abort().await?;
+            return Err(mismatch(digest));
+        }
+        upload.write(rest.into()).await?;
+        upload.finish().await.map(drop)
+    }
+
+    /// Takes damaged content out of the way.
+    pub(crate) async fn quarantine(&self, digest: &Digest) -> Result<()> {
+        let (blob, aside) = (names::blob(digest)?, names::quarantined(digest)?);
+        match self.inner.rename(&blob, &aside, &WriteMode::Overwrite).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            moved => moved?,
+        }
+        self.inner.delete_one(names::tree(digest)?.into()).await.map(drop)
+    }
+
+    /// Every file among the blobs that has the name of one.
+    pub(crate) async fn list(&self, first: u8) -> Result<nexus_core::Listing> {
+        self.inner.list(&names::blob_dir(first)?, &nexus_core::ListOptions::default()).await
+    }
+}
+
+impl Probe for Blobs {
+    fn is_there(&self, digest: &Digest, size: u64) -> Result<bool> {
+        self.runtime.block_on(self.holds(digest, size))
+    }
+
+    fn remove(&self, digests: &[Digest]) -> Result<()> {
+        let mut targets = Vec::with_capacity(digests.len() * 2);
+        for digest in digests {
+            targets.push(names::blob(digest)?.into());
+            targets.push(names::tree(digest)?.into());
+        }
+        let results = self.runtime.block_on(self.inner.delete(&targets));
+        results.into_iter().try_for_each(|result| match result {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result.map(drop),
+        })
+    }
+}
+
+/// Content on its way, hashed beside being written.
+pub(crate) struct BlobUpload {
+    blobs: Blobs,
+    content: Box<dyn Upload>,
+    nodes: Option<Box<dyn Upload>>,
+    /// `None` after a failure.
+    builder: Option<Builder>,
+}
+
+impl BlobUpload {
+    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<()> {
+        let mut builder = self.builder.take().ok_or_else(failed)?;
+        let to_hash = piece.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            builder.update(&to_hash);
+            let nodes = builder.take_nodes();
+            (builder, nodes)
+        });
+        self.content.write(piece).await?;
+        let (builder, nodes) = hashing.await.map_err(|_| failed())?;
+        if !nodes.is_empty() {
+            self.nodes().await?.write(nodes.into()).await?;
+        }
+        self.builder = Some(builder);
+        Ok(())
+    }
+
+    async fn nodes(&mut self) -> Result<&mut Box<dyn Upload>> {
+        if self.nodes.is_none() {
+            let options = WriteOptions { skip_digest: true, ..WriteOptions::default() };
+            let path = names::blob(&Digest::from_bytes([0; 32]))?;
+            self.nodes = Some(self.blobs.inner.upload(&path, &options).await?);
+        }
+        self.nodes.as_mut().ok_or_else(failed)
+    }
+
+    /// The digest and the size; nothing can be written any more.
+    pub(crate) async fn seal(mut self) -> Result<SealedBlob> {
+        let (digest, size, rest) = self.builder.take().ok_or_else(failed)?.finish();
+        if size > TREE_ABOVE {
+            self.nodes().await?.write(rest.into()).await?;
+        }
+        Ok(SealedBlob { upload: self, digest, size })
+    }
+
+    pub(crate) async fn abort(self) -> Result<()> {
+        if let Some(nodes) = self.nodes {
+            nodes.abort().await?;
+        }
+        self.content.abort().await
+    }
+}
+
+/// Content that is complete and has no name yet.
+pub(crate) struct SealedBlob {
+    upload: BlobUpload,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl SealedBlob {
+    /// Gives it its name; answers whether it was new. The caller has pinned the digest.
+    pub(crate) async fn publish(self) -> Result<bool> {
+        let Self { upload, digest, size } = self;
+        if let Some(mut nodes) = upload.nodes.filter(|_| size > TREE_ABOVE) {
+            nodes.publish_at(names::tree(&digest)?)?;
+            nodes.finish().await?;
+        }
+        let mut content = upload.content;
+        content.publish_at(names::blob(&digest)?)?;
+        match content.finish().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if upload.blobs.holds(&digest, size).await? {
+                    return Ok(false);
+                }
+                Err(Error::new(
+                    ErrorKind::IntegrityMismatch,
+                    format!("the stored content {digest} has another size"),
+                )
+                .with_hint("`nexus-fs verify` takes it out of the way; then write again"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The outboard tree of a blob, as a verifier reads it.
+struct TreeNodes {
+    inner: Arc<dyn Backend>,
+    path: VfsPath,
+}
+
+#[async_trait]
+impl Nodes for TreeNodes {
+    async fn read(&mut self, offset: u64, length: usize) -> Result<Bytes> {
+        let range = ByteRange::new(offset, Some(offset + length as u64))?;
+        let object = self.inner.read(&self.path, &ReadOptions::range(range)).await?;
+        object.body.bytes(length).await
+    }
+}
+
+/// A verified read on its way.
+struct Pieces {
+    blobs: Blobs,
+    digest: Digest,
+    size: u64,
+    verifier: Verifier,
+    nodes: TreeNodes,
+    body: Body,
+    /// What the body gave and no piece took yet.
+    ahead: Bytes,
+    /// Where the next piece begins, and where the last one ends; both at groups.
+    at: u64,
+    last: u64,
+    wanted: (u64, u64),
+    failed: bool,
+}
+
+impl Pieces {
+    async fn next(mut self) -> Option<(Result<Bytes>, Self)> {
+        if self.failed || self.at == self.last {
+            return None;
+        }
+        let piece = self.next_piece().await;
+        self.failed = piece.is_err();
+        Some((piece, self))
+    }
+
+    async fn next_piece(&mut self) -> Result<Bytes> {
+        let length = (self.last - self.at).min(PIECE as u64) as usize;
+        let whole = self.collect(length).await?;
+        self.verify(&whole).await?;
+        let from = self.wanted.0.saturating_sub(self.at).min(length as u64) as usize;
+        let to = (self.wanted.1 - self.at).min(length as u64) as usize;
+        self.at += length as u64;
+        Ok(whole.slice(from..to))
+    }
+
+    /// Exactly `length` bytes of the body.
+    async fn collect(&mut self, length: usize) -> Result<Bytes> {
+        let mut parts: Vec<Bytes> = Vec::new();
+        let mut missing = length;
+        while missing > 0 {
+            if self.ahead.is_empty() {
+                let piece = self.body.next().await.transpose();
+                let piece = piece.map_err(|error| unreadable(error, &self.digest))?;
+                self.ahead = piece.ok_or_else(|| mismatch(&self.digest))?;
+            }
+            let part = self.ahead.split_to(self.ahead.len().min(missing));
+            missing -= part.len();
+            parts.push(part);
+        }
+        match <[Bytes; 1]>::try_from(parts) {
+            Ok([whole]) => Ok(whole),
+            Err(parts) => Ok(parts.concat().into()),
+        }
+    }
+
+    async fn verify(&mut self, piece: &[u8]) -> Result<()> {
+        let verified = self.verifier.verify(&mut self.nodes, self.at, piece).await;
+        let Err(error) = verified else { return Ok(()) };
+        if !matches!(
+            error.kind(),
+            ErrorKind::IntegrityMismatch | ErrorKind::NotFound | ErrorKind::RangeNotSatisfiable
+        ) {
+            return Err(error);
+        }
+        // The content, or its tree? The content alone decides.
+        self.blobs.rebuild_tree(&self.digest, self.size).await?;
+        tracing::warn!(digest = %self.digest, "the tree of a content was damaged, and made again");
+        let verified = self.verifier.verify(&mut self.nodes, self.at, piece).await;
+        verified.map_err(|_| mismatch(&self.digest))
+    }
+}
+
+fn mismatch(digest: &Digest) -> Error {
+    Error::new(
+        ErrorKind::IntegrityMismatch,
+        format!("the stored content does not match its digest {digest}"),
+    )
+    .with_hint("`nexus-fs verify` finds all damage, and mends it from other mounts")
+}
+
+fn unreadable(error: Error, digest: &Digest) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::RangeNotSatisfiable | ErrorKind::TooLarge => {
+            mismatch(digest).with_source(error)
+        }
+        _ => error,
+    }
+}
+
+fn failed() -> Error {
+    Error::new(ErrorKind::Closed, "the upload failed before")
+}

@@ -1,1 +1,0 @@
-//! Manifests: the lists of chunks that make large files.

@@ -1,0 +1,181 @@
+//! Refs: which path has which content. What keeps them is behind a trait, so that a store on this
+//! computer, one in a bucket and one in a database server can share everything else.
+
+pub mod sqlite;
+
+use std::collections::BTreeMap;
+
+use nexus_core::{
+    Bytes, DeleteTarget, Deleted, Digest, Result, Usage, VfsPath, WriteMode, async_trait,
+};
+
+use crate::record::{FileRecord, Place, Record};
+
+/// Content that a path is to have.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The bytes themselves, for content that is kept beside the refs; `None` for a blob.
+    pub inline: Option<Bytes>,
+    /// The bytes that it takes, an outboard tree included.
+    pub stored: u64,
+    /// Media type, where one was given.
+    pub content_type: Option<Box<str>>,
+    /// The user's own keys and values.
+    pub user: BTreeMap<String, String>,
+    /// A pin that is no longer needed once the path has the content.
+    pub pin: Option<Pin>,
+}
+
+/// A promise that the collector keeps away from a digest, until it is released or the process that
+/// made it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin(pub(crate) i64);
+
+/// One change of refs; atomic.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Gives a path content. `Missing` when the content is a blob that is no longer there.
+    Put {
+        /// Where.
+        path: VfsPath,
+        /// What.
+        file: Box<NewFile>,
+        /// What may be replaced.
+        mode: WriteMode,
+    },
+    /// Gives a path the content of another.
+    Copy {
+        /// The other.
+        from: VfsPath,
+        /// The path.
+        to: VfsPath,
+        /// What may be replaced.
+        mode: WriteMode,
+    },
+    /// Moves a file, or a directory with everything below it.
+    Rename {
+        /// From where.
+        from: VfsPath,
+        /// To where.
+        to: VfsPath,
+        /// What may be replaced.
+        mode: WriteMode,
+    },
+    /// Takes a path's content away.
+    Delete(DeleteTarget),
+    /// Makes a directory, and those above it.
+    CreateDir(VfsPath),
+    /// Removes an empty directory.
+    RemoveDir(VfsPath),
+    /// Keeps the collector away from a digest.
+    Pin(Digest),
+    /// Lets it come again.
+    Unpin(Pin),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The path has the content, and this record.
+    Stored(FileRecord),
+    /// The content is not there: put it again, then the ref.
+    Missing,
+    /// What the delete found.
+    Deleted(Deleted),
+    /// The pin.
+    Pinned(Pin),
+    /// Done, and there is nothing to tell.
+    Done,
+}
+
+/// A content that some path needs, or needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The bytes that it takes.
+    pub stored: u64,
+    /// Where it is.
+    pub place: Place,
+    /// When it was last read back, in nanoseconds since 1970; 0 for never.
+    pub checked: i64,
+}
+
+/// What the refs ask of whatever keeps the blobs. Called from the thread that holds the write lock:
+/// must not wait for refs.
+pub trait Probe: Send + Sync {
+    /// Whether the blob is there, with this size.
+    fn is_there(&self, digest: &Digest, size: u64) -> Result<bool>;
+
+    /// Removes blobs. One that is absent is success.
+    fn remove(&self, digests: &[Digest]) -> Result<()>;
+}
+
+/// The refs of one store. Every method is exact under concurrent use by several processes.
+///
+/// A future that is dropped changes nothing any more.
+#[async_trait]
+pub trait Refs: Send + Sync + 'static {
+    /// The record of a path. The root has none.
+    async fn get(&self, path: &VfsPath) -> Result<Option<Record>>;
+
+    /// The record of a path, and its content where that is kept beside the refs; both of one moment.
+    async fn open(&self, path: &VfsPath) -> Result<Option<(Record, Option<Bytes>)>>;
+
+    /// Up to `count` entries below `dir` that sort after `after`, by the bytes of their paths.
+    async fn page(
+        &self,
+        dir: &VfsPath,
+        recursive: bool,
+        after: Option<String>,
+        count: usize,
+    ) -> Result<Vec<(VfsPath, Record)>>;
+
+    /// Makes a change, and answers when it is as durable as the store promises.
+    async fn apply(&self, change: Change) -> Result<Outcome>;
+
+    /// Releases a pin, without waiting: for content that no path was given after all.
+    fn release(&self, pin: Pin);
+
+    /// What the store holds.
+    async fn usage(&self) -> Result<Usage>;
+
+    /// Every path with this content, up to `count` of them.
+    async fn paths_of(&self, digest: &Digest, count: usize) -> Result<Vec<VfsPath>>;
+
+    /// A content, if the refs know of it.
+    async fn content(&self, digest: &Digest) -> Result<Option<(Content, Option<Bytes>)>>;
+
+    /// Up to `count` contents that some path needs and that were not read back since `before`, in
+    /// nanoseconds since 1970, the one checked longest ago first, after the place (time, digest) of the last one given.
+    async fn due(
+        &self,
+        before: i64,
+        after: Option<(i64, Digest)>,
+        count: usize,
+    ) -> Result<Vec<Content>>;
+
+    /// Records that a content was read back now.
+    async fn checked(&self, digest: &Digest, at: i64) -> Result<()>;
+
+    /// Which of these nothing refers to, and no live pin keeps.
+    async fn unneeded(&self, digests: Vec<Digest>) -> Result<Vec<Digest>>;
+
+    /// Removes those of `digests` that nothing refers to, blobs included, exactly; answers how many.
+    async fn collect(&self, digests: Vec<Digest>) -> Result<u64>;
+
+    /// Puts content beside the refs back that was damaged. The caller has checked it.
+    async fn mend(&self, digest: &Digest, content: Bytes) -> Result<()>;
+
+    /// Looks at everything that the refs recorded, and fails when a part of it is damaged or gone.
+    async fn audit(&self) -> Result<()>;
+
+    /// Waits for changes under way and releases everything. Later calls answer `Closed`.
+    async fn close(&self) -> Result<()>;
+}

@@ -1,0 +1,239 @@
+//! Refs in SQLite, in a file of the store: for stores that are a directory of this computer.
+//!
+//! One thread writes, in groups; readers see the last commit and wait for nobody. Several processes
+//! may have one store open.
+//!
+//! - `schema`: tables, connections, what errors mean
+//! - `read`: rows, each checked before it is believed
+//! - `change`: what each change checks and writes
+//! - `writer`: groups of changes, and what is collected
+//! - `owner`: who made a pin, and whether it lives
+
+mod change;
+mod owner;
+mod read;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use nexus_core::{Bytes, Digest, Error, ErrorKind, Result, Usage, VfsPath, async_trait};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use self::owner::Owner;
+pub use self::schema::Durability;
+use self::writer::{Ask, Gate, Job, Writer, locked};
+use super::{Change, Content, Outcome, Pin, Probe, Refs};
+use crate::record::Record;
+
+/// The name of the database in the directory of the store.
+const FILE: &str = "refs.db";
+
+/// How many connections for reading are kept.
+const READERS: usize = 4;
+
+/// Refs in an SQLite database.
+pub struct SqliteRefs {
+    readers: Arc<Readers>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+}
+
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Option<Vec<Connection>>>,
+}
+
+impl Readers {
+    fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = |taken: &mut Option<Vec<Connection>>| match taken {
+            Some(idle) => Ok(idle.pop()),
+            None => Err(closed()),
+        };
+        let taken = idle(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let connection = match taken {
+            Some(connection) => connection,
+            None => schema::open(&self.path, Durability::Process)?,
+        };
+        let done = work(&connection);
+        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &mut *kept
+            && kept.len() < READERS
+        {
+            kept.push(connection);
+        }
+        done
+    }
+}
+
+impl SqliteRefs {
+    /// Opens the refs in `dir`, an existing directory, and makes them where there are none. `probe`
+    /// knows the blobs. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `Unsupported` for what a newer program made, `IntegrityMismatch` for what is no database, and
+    /// those of the disk.
+    pub fn open(dir: &Path, durability: Durability, probe: Arc<dyn Probe>) -> Result<Self> {
+        let path = dir.join(FILE);
+        let connection = schema::open(&path, durability)?;
+        let owners = dir.join("owners");
+        let owner = Owner::new(&owners).map_err(|error| {
+            Error::new(ErrorKind::PermissionDenied, "the store can not be written")
+                .with_source(error)
+        })?;
+        let writer = Writer { connection, owner, owners, probe, distrusted: false };
+        let (jobs, waiting) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("nexus-refs".to_owned())
+            .spawn(move || writer.run(&waiting))
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "no thread can be started").with_source(error)
+            })?;
+        let readers = Readers { path, idle: Mutex::new(Some(Vec::new())) };
+        Ok(Self { readers: Arc::new(readers), jobs: Mutex::new(Some(jobs)) })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let readers = Arc::clone(&self.readers);
+        let done = tokio::task::spawn_blocking(move || readers.with(work)).await;
+        done.unwrap_or_else(|error| Err(shut_down(error)))
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let sent = match &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(jobs) => jobs.send(job(reply)).is_ok(),
+            None => false,
+        };
+        if !sent {
+            return Err(closed());
+        }
+        answer.await.map_err(|_| closed())
+    }
+}
+
+/// Tells the writer when the caller goes away; waits for a change that is on its way.
+struct GivesUp(Gate);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        *locked(&self.0) = true;
+    }
+}
+
+#[async_trait]
+impl Refs for SqliteRefs {
+    async fn get(&self, path: &VfsPath) -> Result<Option<Record>> {
+        let path = path.clone();
+        self.read(move |connection| read::get(connection, &path)).await
+    }
+
+    async fn open(&self, path: &VfsPath) -> Result<Option<(Record, Option<Bytes>)>> {
+        let path = path.clone();
+        self.read(move |connection| read::open(connection, &path)).await
+    }
+
+    async fn page(
+        &self,
+        dir: &VfsPath,
+        recursive: bool,
+        after: Option<String>,
+        count: usize,
+    ) -> Result<Vec<(VfsPath, Record)>> {
+        let dir = dir.clone();
+        self.read(move |connection| read::page(connection, &dir, recursive, after, count)).await
+    }
+
+    async fn apply(&self, change: Change) -> Result<Outcome> {
+        let gate = Gate::default();
+        let _gives_up = GivesUp(Arc::clone(&gate));
+        self.ask(|reply| Job::Change(Ask { change, gate, reply })).await?
+    }
+
+    fn release(&self, pin: Pin) {
+        let (reply, _) = oneshot::channel();
+        let ask = Ask { change: Change::Unpin(pin), gate: Gate::default(), reply };
+        if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
+            // A thread that has ended took its pins with it.
+            let _ = jobs.send(Job::Change(ask));
+        }
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        self.read(read::usage).await
+    }
+
+    async fn paths_of(&self, digest: &Digest, count: usize) -> Result<Vec<VfsPath>> {
+        let digest = *digest;
+        self.read(move |connection| read::paths_of(connection, &digest, count)).await
+    }
+
+    async fn content(&self, digest: &Digest) -> Result<Option<(Content, Option<Bytes>)>> {
+        let digest = *digest;
+        self.read(move |connection| read::content(connection, &digest)).await
+    }
+
+    async fn due(
+        &self,
+        before: i64,
+        after: Option<(i64, Digest)>,
+        count: usize,
+    ) -> Result<Vec<Content>> {
+        self.read(move |connection| read::due(connection, before, after, count)).await
+    }
+
+    async fn checked(&self, digest: &Digest, at: i64) -> Result<()> {
+        let digest = *digest;
+        self.ask(|reply| Job::Checked(digest, at, reply)).await?
+    }
+
+    async fn unneeded(&self, digests: Vec<Digest>) -> Result<Vec<Digest>> {
+        self.read(move |connection| writer::unneeded(connection, &digests)).await
+    }
+
+    async fn collect(&self, digests: Vec<Digest>) -> Result<u64> {
+        self.ask(|reply| Job::Collect(digests, reply)).await?
+    }
+
+    async fn mend(&self, digest: &Digest, content: Bytes) -> Result<()> {
+        let digest = *digest;
+        self.ask(|reply| Job::Mend(digest, content, reply)).await?
+    }
+
+    async fn audit(&self) -> Result<()> {
+        self.read(|connection| {
+            let snapshot = connection.unchecked_transaction().map_err(schema::from_sqlite)?;
+            read::audit(&snapshot)
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(jobs) = jobs {
+            let (reply, done) = oneshot::channel();
+            if jobs.send(Job::Close(reply)).is_ok() {
+                // Without an answer the thread has ended by itself.
+                let _ = done.await;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the mount was closed")
+}
+
+fn shut_down(error: tokio::task::JoinError) -> Error {
+    if error.is_panic() {
+        return Error::new(ErrorKind::Internal, "a task of the store's refs failed")
+            .with_source(error);
+    }
+    Error::new(ErrorKind::Closed, "the runtime is shutting down")
+}

@@ -1,0 +1,123 @@
+//! The tables, how a connection is set up, and what SQLite's errors mean.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nexus_core::{Error, ErrorKind, Result, Retry};
+use rusqlite::{Connection, OpenFlags, ffi};
+
+/// Older libraries can lose a write-ahead log while it is reset (<https://sqlite.org/wal.html>).
+const OLDEST_LIBRARY: i32 = 3_051_003;
+
+/// The format of the tables. A newer one is not touched.
+const FORMAT: i64 = 1;
+
+/// How long a connection waits for a lock of another process.
+const BUSY: Duration = Duration::from_secs(30);
+
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE refs (path TEXT PRIMARY KEY, digest BLOB, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX refs_digest ON refs (digest) WHERE digest IS NOT NULL;
+CREATE TABLE contents (
+    digest BLOB PRIMARY KEY, size INTEGER NOT NULL, stored INTEGER NOT NULL,
+    checked INTEGER NOT NULL, content BLOB);
+CREATE INDEX contents_checked ON contents (checked, digest);
+CREATE TABLE pins (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, owner TEXT NOT NULL);
+CREATE INDEX pins_digest ON pins (digest);
+";
+
+/// What survives what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// What was acknowledged survives a power cut.
+    Full,
+    /// It survives the end of the process, however it comes, but not always a power cut.
+    Process,
+}
+
+/// Opens the database, and makes the tables where there are none.
+pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection> {
+    if rusqlite::version_number() < OLDEST_LIBRARY {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("SQLite {} can lose writes", rusqlite::version()),
+        )
+        .with_hint("build with the bundled SQLite"));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
+    set_up(&mut connection, durability).map_err(from_sqlite)?;
+    if version(&connection).map_err(from_sqlite)? > FORMAT {
+        return Err(Error::new(ErrorKind::Unsupported, "a newer nexus-fs made this store")
+            .with_hint("open it with that version"));
+    }
+    Ok(connection)
+}
+
+fn set_up(connection: &mut Connection, durability: Durability) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Process => "NORMAL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    // A page that was damaged must not lead SQLite astray.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    if version(connection)? > 0 {
+        return Ok(());
+    }
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Another process may have been first.
+    if version(&transaction)? == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
+    transaction.commit()
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// What an error of SQLite means to a caller.
+pub(super) fn from_sqlite(error: rusqlite::Error) -> Error {
+    let code = match &error {
+        rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code & 0xff,
+        _ => -1,
+    };
+    let (kind, message) = match code {
+        ffi::SQLITE_FULL => (ErrorKind::StorageFull, "no space is left on the disk"),
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
+            (ErrorKind::Unavailable, "another process holds the store's refs for too long")
+        }
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => {
+            (ErrorKind::IntegrityMismatch, "the store's refs are damaged")
+        }
+        ffi::SQLITE_PERM | ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => {
+            (ErrorKind::PermissionDenied, "the store's refs can not be written")
+        }
+        ffi::SQLITE_CANTOPEN => (ErrorKind::Unavailable, "the store's refs can not be opened"),
+        ffi::SQLITE_IOERR => (ErrorKind::Unavailable, "the disk failed under the store's refs"),
+        ffi::SQLITE_NOMEM => (ErrorKind::Unavailable, "the system is out of memory"),
+        ffi::SQLITE_TOOBIG => (ErrorKind::TooLarge, "more than the store's refs can take"),
+        _ => (ErrorKind::Internal, "the store's refs answered an unexpected error"),
+    };
+    let mapped = Error::new(kind, message).with_source(error);
+    match kind {
+        ErrorKind::IntegrityMismatch => {
+            mapped.with_hint("restore `.nexus/refs.db` of the store from a backup")
+        }
+        ErrorKind::Unavailable if code == ffi::SQLITE_BUSY => {
+            mapped.with_retry(Retry::After(Duration::from_secs(1)))
+        }
+        _ => mapped,
+    }
+}

@@ -1,0 +1,264 @@
+//! The one thread that writes: it takes what waits, makes it one transaction, and answers once that
+//! is committed. Many callers share the cost of one sync.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+use nexus_core::{Bytes, Digest, Error, ErrorKind, Result};
+use rusqlite::{Connection, TransactionBehavior, ffi, params};
+use tokio::sync::oneshot;
+
+use super::change::{Changes, Fault, Totals};
+use super::owner;
+use super::schema::from_sqlite;
+use crate::refs::{Change, Outcome, Probe};
+
+/// The most changes of one transaction.
+const GROUP: usize = 256;
+
+/// What the thread is asked to do.
+pub(super) enum Job {
+    Change(Ask),
+    Checked(Digest, i64, oneshot::Sender<Result<()>>),
+    Mend(Digest, Bytes, oneshot::Sender<Result<()>>),
+    Collect(Vec<Digest>, oneshot::Sender<Result<u64>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A change, and who waits for it.
+pub(super) struct Ask {
+    pub(super) change: Change,
+    pub(super) gate: Gate,
+    pub(super) reply: oneshot::Sender<Result<Outcome>>,
+}
+
+/// Whether the caller went away. Locked by the writer while the change is on its way, so that
+/// nothing lands once the caller's future is dropped.
+pub(super) type Gate = Arc<Mutex<bool>>;
+
+pub(super) fn locked(gate: &Gate) -> MutexGuard<'_, bool> {
+    gate.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's own.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) owner: owner::Owner,
+    pub(super) owners: PathBuf,
+    pub(super) probe: Arc<dyn Probe>,
+    /// Set when a commit failed: what the disk holds is unknown, and nothing is written any more.
+    pub(super) distrusted: bool,
+}
+
+impl Writer {
+    /// Works until it is told to close or nobody is left to ask.
+    pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None => match jobs.recv() {
+                    Ok(job) => job,
+                    Err(_) => return,
+                },
+            };
+            match job {
+                Job::Change(ask) => {
+                    let mut group = vec![ask];
+                    while group.len() < GROUP {
+                        match jobs.try_recv() {
+                            Ok(Job::Change(ask)) => group.push(ask),
+                            Ok(other) => {
+                                next = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.group(group);
+                }
+                Job::Checked(digest, at, reply) => {
+                    // Whoever asked may be gone; the check was made all the same.
+                    let _ = reply.send(self.checked(&digest, at));
+                }
+                Job::Mend(digest, content, reply) => {
+                    let _ = reply.send(self.mend(&digest, &content));
+                }
+                Job::Collect(digests, reply) => {
+                    if !reply.is_closed() {
+                        let _ = reply.send(self.collect(&digests));
+                    }
+                }
+                Job::Close(reply) => {
+                    drop(self);
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, mut group: Vec<Ask>) {
+        if self.distrusted {
+            return group.into_iter().for_each(|ask| answer(ask, Err(distrusted())));
+        }
+        let gates: Vec<_> = group.iter().map(|ask| Arc::clone(&ask.gate)).collect();
+        let held: Vec<_> = gates.iter().map(locked).collect();
+        let wanted: Vec<_> = held.iter().map(|given_up| !**given_up).collect();
+        let mut keep = wanted.into_iter();
+        group.retain(|_| keep.next().unwrap_or_default());
+        match self.transaction(&group) {
+            Ok(results) => {
+                drop(held);
+                group.into_iter().zip(results).for_each(|(ask, result)| answer(ask, result));
+            }
+            // One that can not be made must not take the others with it.
+            Err(_) if group.len() > 1 && !self.distrusted => {
+                drop(held);
+                group.into_iter().for_each(|ask| self.group(vec![ask]));
+            }
+            Err(error) => {
+                drop(held);
+                let kind = error.kind();
+                let text = error.message().to_owned();
+                let mut first = Some(error);
+                for ask in group {
+                    let error = first.take().unwrap_or_else(|| Error::new(kind, text.clone()));
+                    answer(ask, Err(error));
+                }
+            }
+        }
+    }
+
+    /// Makes all changes in one transaction. An error means that none of them was made.
+    fn transaction(&mut self, group: &[Ask]) -> Result<Vec<Result<Outcome>>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(from_sqlite)?;
+        let before = Totals::load(&transaction)?;
+        let mut changes = Changes {
+            connection: &transaction,
+            totals: before,
+            owner: self.owner.name(),
+            probe: &*self.probe,
+        };
+        let mut results = Vec::with_capacity(group.len());
+        for ask in group {
+            match changes.make(&ask.change) {
+                Ok(outcome) => results.push(Ok(outcome)),
+                Err(Fault::Refused(error)) => results.push(Err(error)),
+                Err(Fault::Database(error)) => return Err(from_sqlite(error)),
+            }
+        }
+        let after = changes.totals;
+        if after != before {
+            after.store(&transaction).map_err(from_sqlite)?;
+        }
+        let committed = transaction.commit();
+        self.trust(committed)?;
+        Ok(results)
+    }
+
+    /// A commit that failed for want of space or of a lock was rolled back. After any other failure
+    /// nobody knows what the disk holds.
+    fn trust(&mut self, committed: rusqlite::Result<()>) -> Result<()> {
+        let Err(error) = committed else { return Ok(()) };
+        let code = error.sqlite_error().map_or(0, |error| error.extended_code & 0xff);
+        self.distrusted = !matches!(code, ffi::SQLITE_FULL | ffi::SQLITE_BUSY);
+        Err(from_sqlite(error))
+    }
+
+    fn checked(&mut self, digest: &Digest, at: i64) -> Result<()> {
+        if self.distrusted {
+            return Err(distrusted());
+        }
+        self.connection
+            .prepare_cached("UPDATE contents SET checked = ? WHERE digest = ?")
+            .and_then(|mut update| update.execute(params![at, digest.as_bytes()]))
+            .map(drop)
+            .map_err(from_sqlite)
+    }
+
+    fn mend(&mut self, digest: &Digest, content: &[u8]) -> Result<()> {
+        if self.distrusted {
+            return Err(distrusted());
+        }
+        self.connection
+            .prepare_cached("UPDATE contents SET content = ? WHERE digest = ?")
+            .and_then(|mut update| update.execute(params![content, digest.as_bytes()]))
+            .map(drop)
+            .map_err(from_sqlite)
+    }
+
+    /// Removes what nothing refers to, blobs and rows, while no other writer can commit. Blobs go
+    /// before the rows are committed: a crash between the two leaves rows of nothing, which the next
+    /// collection removes, never a path without content.
+    fn collect(&mut self, digests: &[Digest]) -> Result<u64> {
+        if self.distrusted {
+            return Err(distrusted());
+        }
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(from_sqlite)?;
+        forget_dead_owners(&transaction, &self.owners)?;
+        let needless = unneeded(&transaction, digests)?;
+        self.probe.remove(&needless)?;
+        for digest in &needless {
+            transaction
+                .prepare_cached("DELETE FROM contents WHERE digest = ?")
+                .and_then(|mut delete| delete.execute([digest.as_bytes()]))
+                .map_err(from_sqlite)?;
+        }
+        let committed = transaction.commit();
+        self.trust(committed)?;
+        Ok(needless.len() as u64)
+    }
+}
+
+/// Which of these no path has and no pin keeps.
+pub(super) fn unneeded(connection: &Connection, digests: &[Digest]) -> Result<Vec<Digest>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM refs WHERE digest = ?1) \
+             AND NOT EXISTS (SELECT 1 FROM pins WHERE digest = ?1)",
+        )
+        .map_err(from_sqlite)?;
+    let mut needless = Vec::new();
+    for digest in digests {
+        let unneeded: bool =
+            statement.query_row([digest.as_bytes()], |row| row.get(0)).map_err(from_sqlite)?;
+        if unneeded {
+            needless.push(*digest);
+        }
+    }
+    Ok(needless)
+}
+
+fn forget_dead_owners(connection: &Connection, owners: &std::path::Path) -> Result<()> {
+    let names: Vec<String> = connection
+        .prepare_cached("SELECT DISTINCT owner FROM pins")
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .map_err(from_sqlite)?;
+    for name in names {
+        let lives = owner::lives(owners, &name).map_err(|error| {
+            Error::new(ErrorKind::Unavailable, "the owners of pins can not be looked at")
+                .with_source(error)
+        })?;
+        if !lives {
+            connection.execute("DELETE FROM pins WHERE owner = ?", [name]).map_err(from_sqlite)?;
+        }
+    }
+    Ok(())
+}
+
+fn answer(ask: Ask, result: Result<Outcome>) {
+    // Whoever asked may be gone.
+    let _ = ask.reply.send(result);
+}
+
+fn distrusted() -> Error {
+    Error::new(ErrorKind::Unavailable, "the disk failed under the store's refs before")
+        .with_hint("see the system log; unmount and mount again once the disk is well")
+}

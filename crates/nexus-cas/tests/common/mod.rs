@@ -1,0 +1,75 @@
+//! Stores for tests: over memory and over a folder.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(dead_code, reason = "not every test needs everything")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nexus_cas::refs::Refs;
+use nexus_cas::refs::sqlite::{Durability, SqliteRefs};
+use nexus_cas::{CasBackend, OpenRefs, Options};
+use nexus_core::kernel::MountRequest;
+use nexus_core::{Backend, Capabilities, Digests, Directories, Layout, ListOrder};
+
+/// Refs in an SQLite database in `dir`.
+pub(crate) fn refs_in(dir: PathBuf, durability: Durability) -> OpenRefs {
+    Arc::new(move |probe| {
+        let dir = dir.clone();
+        Box::pin(async move {
+            let refs = SqliteRefs::open(&dir, durability, probe)?;
+            Ok(Arc::new(refs) as Arc<dyn Refs>)
+        })
+    })
+}
+
+/// A store over `inner`, with its refs in `dir`.
+pub(crate) async fn over(
+    inner: Arc<dyn Backend>,
+    dir: PathBuf,
+    durability: Durability,
+) -> CasBackend {
+    let options = Options {
+        durable: durability == Durability::Full,
+        refs: refs_in(dir, durability),
+        store_id: None,
+        reason: "for tests".to_owned(),
+    };
+    CasBackend::open(inner, options).await.unwrap()
+}
+
+/// A plain local store at `root`.
+pub(crate) async fn plain(root: &Path) -> Arc<dyn Backend> {
+    let uri = format!("local://{}", root.display());
+    let request = MountRequest::parse(&uri).unwrap();
+    let candidate =
+        (nexus_backend_local::DESCRIPTOR.build)(&request.uri, &Default::default()).unwrap();
+    candidate.open().await.unwrap()
+}
+
+/// A store in the folder `root`.
+pub(crate) async fn in_folder(root: &Path, durability: Durability) -> CasBackend {
+    over(plain(root).await, root.join(".nexus"), durability).await
+}
+
+pub(crate) fn expected() -> Capabilities {
+    let mut capabilities = Capabilities::default();
+    capabilities.write = true;
+    capabilities.create = true;
+    capabilities.replace = true;
+    capabilities.delete_if_version = true;
+    capabilities.versions = true;
+    capabilities.copy = true;
+    capabilities.rename = true;
+    capabilities.rename_dir = true;
+    capabilities.directories = Directories::Real;
+    capabilities.list_recursive = true;
+    capabilities.list_start_after = true;
+    capabilities.list_order = ListOrder::Bytewise;
+    capabilities.content_type = true;
+    capabilities.user_metadata = true;
+    capabilities.upload_named_last = true;
+    capabilities.digests = Digests::Verified;
+    capabilities.layout = Layout::Cas;
+    capabilities
+}
