@@ -39,12 +39,20 @@ const HOMES: &[(&str, &[&str])] = &[
             "crates/nexus-backend-local/src/beneath.rs",
             "crates/nexus-backend-local/src/config.rs",
             "crates/nexus-cli/src/",
+            "crates/nexus-torture/src/",
         ],
     ),
     ("std::env::var", &["crates/nexus-cli/src/environment.rs"]),
     ("std::env::home_dir", &[]),
     ("std::net", &[]),
-    ("std::process", &["crates/nexus-cli/src/lib.rs", "crates/nexus-cli/src/main.rs"]),
+    (
+        "std::process",
+        &[
+            "crates/nexus-cli/src/lib.rs",
+            "crates/nexus-cli/src/main.rs",
+            "crates/nexus-torture/src/",
+        ],
+    ),
 ];
 
 /// Runs the rules for people.

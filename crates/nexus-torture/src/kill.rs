@@ -1,0 +1,169 @@
+//! The rig `kill`: a process works on a store and is killed at a random moment, a check looks what
+//! it left, and the next process goes on from there, so that damage adds up.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::check::{self, Findings, Tally};
+use crate::support::{self, Result, Rng, Scratch};
+use crate::work::Lanes;
+use crate::worker;
+
+/// A store lives for so many rounds.
+const LIFE: u64 = 20;
+
+/// After so many rounds with findings the rest adds nothing.
+const ENOUGH: u64 = 5;
+
+/// The largest content, in bytes.
+const MOST: u32 = 1 << 20;
+
+/// What the rig is told.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// How many processes are killed.
+    #[arg(long, default_value_t = 200)]
+    pub rounds: u64,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Options of the mount URI.
+    #[arg(long, default_value = "durability=full")]
+    pub uri_options: String,
+    /// How many operations run beside each other.
+    #[arg(long, default_value_t = 3)]
+    pub lanes: usize,
+    /// Where to work, instead of in memory.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// This program, when it is not the one that runs.
+    #[arg(skip)]
+    pub program: Option<PathBuf>,
+}
+
+/// Runs the rig; answers whether all is well.
+///
+/// # Errors
+/// When a process can not be started, or the worker fails by itself.
+pub fn run(options: &Options) -> Result<bool> {
+    let begin = Instant::now();
+    let (mut tally, mut failed, mut rounds) = (Tally::default(), 0, 0);
+    let (mut operations, mut in_flight) = (0, 0);
+    let mut store = None;
+    while rounds < options.rounds && failed < ENOUGH {
+        let (scratch, lanes) = match store.take() {
+            Some(store) if rounds % LIFE != 0 => store,
+            _ => (Scratch::new(options.dir.as_deref())?, Lanes::new(options.lanes)),
+        };
+        let round = one(options, rounds, scratch.path(), lanes)
+            .map_err(|error| format!("round {rounds}: {error}"))?;
+        rounds += 1;
+        operations += round.operations;
+        in_flight += round.in_flight;
+        tally.add(&round.findings);
+        if round.findings.is_empty() {
+            store = Some((scratch, round.lanes));
+            continue;
+        }
+        failed += 1;
+        for (fault, text) in &round.findings.0 {
+            support::complain(&format!("kill: round {}: {}: {text}", rounds - 1, fault.as_str()));
+        }
+        let kept = scratch.keep();
+        support::complain(&format!("kill: the store is in {}", kept.display()));
+    }
+    support::say(&format!(
+        "kill: {rounds} rounds, {operations} operations acknowledged, {in_flight} in flight; \
+         {tally} (seed {}, {:.1} s)",
+        options.seed,
+        begin.elapsed().as_secs_f64(),
+    ));
+    Ok(failed == 0)
+}
+
+struct Round {
+    lanes: Lanes,
+    findings: Findings,
+    operations: usize,
+    in_flight: usize,
+}
+
+/// One process, its death, and the check.
+fn one(options: &Options, round: u64, scratch: &Path, mut lanes: Lanes) -> Result<Round> {
+    let mut rng = Rng::of(options.seed, round);
+    let store = scratch.join("store");
+    std::fs::create_dir_all(&store)?;
+    let state = scratch.join("state");
+    std::fs::write(&state, lanes.to_text())?;
+    let worker = worker::Options {
+        dir: store.clone(),
+        uri_options: options.uri_options.clone(),
+        seed: rng.next_u64(),
+        lanes: options.lanes,
+        ops: None,
+        most: MOST,
+        state,
+    };
+    let (text, early) = run_and_kill(options, &worker, &mut rng)?;
+    for line in text.lines() {
+        lanes.absorb(line)?;
+    }
+    if let Some(status) = early {
+        return Err(format!("the worker ended by itself ({status})").into());
+    }
+    let operations = text.lines().filter(|line| line.starts_with('<')).count();
+    let in_flight = lanes.0.iter().filter(|lane| lane.in_flight.is_some()).count();
+    let runtime = support::runtime()?;
+    let findings = runtime.block_on(async {
+        let mut settled = lanes.clone();
+        let findings = check::visit(&store, &options.uri_options, &mut settled).await;
+        // What was in flight was done again.
+        for lane in &mut lanes.0 {
+            if let Some(op) = lane.in_flight.take() {
+                op.apply(&mut lane.files);
+            }
+        }
+        findings
+    });
+    Ok(Round { lanes, findings, operations, in_flight })
+}
+
+/// Starts the worker, kills it at a random moment, and answers all that it said; and how it ended,
+/// when it was dead before.
+fn run_and_kill(
+    options: &Options,
+    worker: &worker::Options,
+    rng: &mut Rng,
+) -> Result<(String, Option<ExitStatus>)> {
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?,
+    };
+    let mut child = Command::new(program)
+        .args(worker.to_arguments())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut output = BufReader::new(child.stdout.take().ok_or("the worker has no output")?);
+    // One in eight dies while it opens the store, or soon after.
+    let (lines, spin) =
+        if rng.chance(12) { (0, rng.below(20_000)) } else { (rng.below(90), rng.below(2_500)) };
+    let mut text = String::new();
+    for _ in 0..lines {
+        if output.read_line(&mut text)? == 0 {
+            break;
+        }
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_micros(spin) {
+        std::hint::spin_loop();
+    }
+    let early = child.try_wait()?;
+    child.kill()?;
+    child.wait()?;
+    // What it said before it died, read or not.
+    output.read_to_string(&mut text)?;
+    Ok((text, early))
+}
