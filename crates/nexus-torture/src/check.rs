@@ -73,6 +73,11 @@ impl Tally {
         }
     }
 
+    /// Adds another.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, other)| *count += other);
+    }
+
     /// How many found this.
     #[must_use]
     pub fn of(&self, fault: Fault) -> u64 {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nexus_torture::{kill, support, worker};
+use nexus_torture::{kill, power, support, worker};
 
 /// Puts a store through what kills stores, and says what it lost.
 #[derive(Parser)]
@@ -18,7 +18,7 @@ enum Rig {
     /// Kills a process that uses the store, again and again, and looks what the next one finds.
     Kill(kill::Options),
     /// Cuts the power at every point of a recording, and looks what is left on the disk.
-    Power(worker::Options),
+    Power(power::Options),
     /// The process that is killed or recorded.
     #[command(hide = true)]
     Worker(worker::Options),
@@ -27,7 +27,7 @@ enum Rig {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().rig {
         Rig::Kill(options) => kill::run(&options),
-        Rig::Power(options) => worker::run(&options).map(|()| true),
+        Rig::Power(options) => power::run(&options),
         Rig::Worker(options) => worker::run(&options).map(|()| true),
     };
     match outcome {
