@@ -3,10 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::check::{self, Findings, Tally};
+use crate::check::{self, Fault, Findings, Tally};
 use crate::support::{self, Result, Rng, Scratch};
 use crate::work::Lanes;
 use crate::worker;
@@ -19,6 +19,9 @@ const ENOUGH: u64 = 5;
 
 /// The largest content, in bytes.
 const MOST: u32 = 1 << 20;
+
+/// How the names of files begin that are not published yet.
+const TEMPORARY: &str = ".nexus-fs-tmp-";
 
 /// What the rig is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,9 +41,6 @@ pub struct Options {
     /// Where to work, instead of in memory.
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// This program, when it is not the one that runs.
-    #[arg(skip)]
-    pub program: Option<PathBuf>,
 }
 
 /// Runs the rig; answers whether all is well.
@@ -97,73 +97,109 @@ fn one(options: &Options, round: u64, scratch: &Path, mut lanes: Lanes) -> Resul
     std::fs::create_dir_all(&store)?;
     let state = scratch.join("state");
     std::fs::write(&state, lanes.to_text())?;
+    let count = options.lanes;
+    // In one round of three the last lane is another process's, which sees the first one die.
+    let first = if count > 1 && rng.chance(33) { count - 1 } else { count };
     let worker = worker::Options {
         dir: store.clone(),
         uri_options: options.uri_options.clone(),
         seed: rng.next_u64(),
-        lanes: options.lanes,
+        lanes: count,
+        first: 0,
+        end: first,
         ops: None,
         most: MOST,
         state,
     };
-    let (text, early) = run_and_kill(options, &worker, &mut rng)?;
-    for line in text.lines() {
-        lanes.absorb(line)?;
-    }
-    if let Some(status) = early {
-        return Err(format!("the worker ended by itself ({status})").into());
+    let victim = Victim::start(&worker)?;
+    let witness =
+        (first < count).then(|| Victim::start(&worker::Options { first, end: count, ..worker }));
+    let witness = witness.transpose()?;
+    let mut text = String::new();
+    let mut findings = Findings::default();
+    for victim in [Some(victim), witness].into_iter().flatten() {
+        let (said, early) = victim.kill(&mut rng)?;
+        let absorbed = said.lines().try_for_each(|line| lanes.absorb(line));
+        let alive =
+            early.map_or(Ok(()), |status| Err(format!("ended by itself ({status})").into()));
+        if let Err(error) = absorbed.and(alive) {
+            findings.0.push((Fault::Refused, format!("a worker: {error}")));
+        }
+        text += &said;
     }
     let operations = text.lines().filter(|line| line.starts_with('<')).count();
     let in_flight = lanes.0.iter().filter(|lane| lane.in_flight.is_some()).count();
-    let runtime = support::runtime()?;
-    let findings = runtime.block_on(async {
-        let mut settled = lanes.clone();
-        let findings = check::visit(&store, &options.uri_options, &mut settled).await;
-        // What was in flight was done again.
-        for lane in &mut lanes.0 {
-            if let Some(op) = lane.in_flight.take() {
-                op.apply(&mut lane.files);
-            }
+    let mut settled = lanes.clone();
+    let visit = check::visit(&store, &options.uri_options, &mut settled);
+    findings.0.extend(support::runtime()?.block_on(visit).0);
+    // What was in flight was done again.
+    for lane in &mut lanes.0 {
+        if let Some(op) = lane.in_flight.take() {
+            op.apply(&mut lane.files);
         }
-        findings
-    });
+    }
+    leftovers(&store, &mut findings)?;
     Ok(Round { lanes, findings, operations, in_flight })
 }
 
-/// Starts the worker, kills it at a random moment, and answers all that it said; and how it ended,
-/// when it was dead before.
-fn run_and_kill(
-    options: &Options,
-    worker: &worker::Options,
-    rng: &mut Rng,
-) -> Result<(String, Option<ExitStatus>)> {
-    let program = match &options.program {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?,
-    };
-    let mut child = Command::new(program)
-        .args(worker.to_arguments())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut output = BufReader::new(child.stdout.take().ok_or("the worker has no output")?);
-    // One in eight dies while it opens the store, or soon after.
-    let (lines, spin) =
-        if rng.chance(12) { (0, rng.below(20_000)) } else { (rng.below(90), rng.below(2_500)) };
-    let mut text = String::new();
-    for _ in 0..lines {
-        if output.read_line(&mut text)? == 0 {
-            break;
+/// Files that only a process in the middle of its work has, left after the check.
+fn leftovers(dir: &Path, findings: &mut Findings) -> Result {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            leftovers(&entry.path(), findings)?;
+        } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            findings.0.push((Fault::Extra, format!("{} was left", entry.path().display())));
         }
     }
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_micros(spin) {
-        std::hint::spin_loop();
+    Ok(())
+}
+
+/// A process that will be killed.
+struct Victim {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Victim {
+    fn start(worker: &worker::Options) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(worker.to_arguments())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = BufReader::new(child.stdout.take().ok_or("the worker has no output")?);
+        Ok(Self { child, output })
     }
-    let early = child.try_wait()?;
-    child.kill()?;
-    child.wait()?;
-    // What it said before it died, read or not.
-    output.read_to_string(&mut text)?;
-    Ok((text, early))
+
+    /// Kills it at a random moment, and answers all that it said; and how it ended, when it was
+    /// dead before.
+    fn kill(mut self, rng: &mut Rng) -> Result<(String, Option<ExitStatus>)> {
+        // One in eight dies while it opens the store, or soon after.
+        let (lines, spin) =
+            if rng.chance(12) { (0, rng.below(20_000)) } else { (rng.below(90), rng.below(2_500)) };
+        let mut text = String::new();
+        for _ in 0..lines {
+            if self.output.read_line(&mut text)? == 0 {
+                break;
+            }
+        }
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(spin) {
+            std::hint::spin_loop();
+        }
+        let early = self.child.try_wait()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        // What it said before it died, read or not.
+        self.output.read_to_string(&mut text)?;
+        Ok((text, early))
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Dead already, unless the round ended early.
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
 }

@@ -23,9 +23,15 @@ pub struct Options {
     /// Seed of what it does.
     #[arg(long)]
     pub seed: u64,
-    /// How many lanes run beside each other.
+    /// How many lanes the store has.
     #[arg(long)]
     pub lanes: usize,
+    /// The first lane that is this process's to work on.
+    #[arg(long)]
+    pub first: usize,
+    /// The lane after the last one.
+    #[arg(long)]
+    pub end: usize,
     /// Operations a lane; without it, it goes on until it is killed.
     #[arg(long)]
     pub ops: Option<u64>,
@@ -50,6 +56,8 @@ impl Options {
         };
         number("--seed", self.seed);
         number("--lanes", self.lanes as u64);
+        number("--first", self.first as u64);
+        number("--end", self.end as u64);
         number("--most", u64::from(self.most));
         if let Some(ops) = self.ops {
             number("--ops", ops);
@@ -70,7 +78,8 @@ pub fn run(options: &Options) -> Result {
         let store = support::open(&options.dir, &options.uri_options).await?;
         tell("= opened")?;
         let mut tasks = tokio::task::JoinSet::new();
-        for (index, lane) in lanes.0.into_iter().enumerate() {
+        let mine = options.first..options.end;
+        for (index, lane) in lanes.0.into_iter().enumerate().filter(|(n, _)| mine.contains(n)) {
             let (store, options) = (store.clone(), options.clone());
             tasks.spawn(async move { work(&store, index, lane.files, &options).await });
         }

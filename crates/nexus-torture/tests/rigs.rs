@@ -1,11 +1,15 @@
 //! The rigs as processes, each for a moment: that they run to the end and find nothing in a store
 //! that keeps its promises.
 
-use std::process::Command;
+use std::process::{Command, Output};
+
+#[allow(clippy::unwrap_used, reason = "a helper of tests")]
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nexus-torture")).args(arguments).output().unwrap()
+}
 
 fn rig(arguments: &[&str]) -> String {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_nexus-torture")).args(arguments).output().unwrap();
+    let output = run(arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{text}{errors}");
@@ -21,6 +25,14 @@ fn killed_processes_leave_a_store_that_holds() {
 
 #[test]
 fn an_unknown_rig_is_refused() {
-    let output = Command::new(env!("CARGO_BIN_EXE_nexus-torture")).arg("flood").output().unwrap();
+    assert!(!run(&["flood"]).status.success());
+}
+
+#[test]
+fn without_a_recorder_the_power_rig_says_what_is_missing() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nexus-torture"));
+    let output = command.args(["power", "--images", "1"]).env("PATH", "/nowhere").output().unwrap();
     assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("`strace` is not installed"), "{text}");
 }

@@ -13,8 +13,8 @@ use crate::work::Lanes;
 /// Images of one point, in one pass over a recording.
 const AT_A_POINT: u64 = 4;
 
-/// Passes without a new image, after which there are no more.
-const IN_VAIN: u32 = 3;
+/// A pass that made fewer new images than one in so many is the last.
+const WORTH: u64 = 5;
 
 /// A power cut: the disk, and what was acknowledged before.
 #[derive(Clone, Debug)]
@@ -56,18 +56,15 @@ impl<'a> Cuts<'a> {
     /// When the recording can not be replayed.
     pub(crate) fn make(mut self, mut take: impl FnMut(Cut) -> bool) -> Result {
         let points = self.points()?;
-        let (mut left, mut in_vain) = (self.images, 0);
+        let mut left = self.images;
         for pass in 0.. {
-            if left == 0 || in_vain == IN_VAIN {
-                break;
-            }
             let wanted = (left.div_ceil(AT_A_POINT) as usize).min(points.len());
             let chosen = self.choose(&points, wanted);
             let before = left;
-            if !self.pass(&chosen, pass, &mut left, &mut take)? {
+            let more = self.pass(&chosen, pass, &mut left, &mut take)?;
+            if !more || left == 0 || (before - left) * WORTH < before.min(wanted as u64) {
                 break;
             }
-            in_vain = if left == before { in_vain + 1 } else { 0 };
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Site {
             let made = cuts.make(|cut| {
                 report.images += 1;
                 points.insert(cut.point);
-                if samples > 0 && report.images % every == 0 {
+                if samples > 0 && report.images.is_multiple_of(every) {
                     report.samples.push(cut.clone());
                 }
                 send.send((report.images, cut)).is_ok()

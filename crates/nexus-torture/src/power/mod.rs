@@ -150,6 +150,8 @@ impl Rig<'_> {
             uri_options: site.uri_options.clone(),
             seed: self.rng.next_u64(),
             lanes: lanes.0.len(),
+            first: 0,
+            end: lanes.0.len(),
             ops: Some(ops),
             most: MOST,
             state,
