@@ -11,7 +11,7 @@ use crate::support::{self, Result};
 use crate::work::Lanes;
 
 /// How many findings are told in full.
-const TOLD: u64 = 12;
+const TOLD: u64 = 4;
 
 /// What was found in the images of one or more recordings.
 #[derive(Clone, Debug, Default)]
