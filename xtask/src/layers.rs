@@ -20,8 +20,13 @@ const LAYERS: &[Layer] = &[
     Layer { name: "nexus-testkit", needs: &["nexus-core"], tests_need: &["nexus-backend-mem"] },
     Layer { name: "nexus-backend-", needs: &["nexus-core"], tests_need: &["nexus-testkit"] },
     Layer {
+        name: "nexus-cas",
+        needs: &["nexus-core"],
+        tests_need: &["nexus-backend-local", "nexus-backend-mem", "nexus-testkit"],
+    },
+    Layer {
         name: "nexus-fs",
-        needs: &["nexus-backend-", "nexus-core"],
+        needs: &["nexus-backend-", "nexus-cas", "nexus-core"],
         tests_need: &["nexus-testkit"],
     },
     Layer { name: "nexus-cli", needs: &["nexus-fs"], tests_need: &["nexus-testkit"] },

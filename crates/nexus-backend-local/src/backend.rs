@@ -42,6 +42,7 @@ impl LocalBackend {
         capabilities.rename_dir = true;
         capabilities.directories = Directories::Real;
         capabilities.list_recursive = true;
+        capabilities.upload_named_last = true;
         capabilities.list_order = ListOrder::Unordered;
         capabilities.digests =
             if keeps_digests(root.dir()) { Digests::Recorded } else { Digests::None };
@@ -77,7 +78,12 @@ impl LocalBackend {
     }
 
     fn destination(&self) -> Result<Destination> {
-        Ok(Destination { root: self.root()?, full: self.full })
+        Ok(Destination { root: self.root()?, full: self.full, hashes: true })
+    }
+
+    fn destination_for(&self, options: &WriteOptions) -> Result<Destination> {
+        let full = self.full || options.durable;
+        Ok(Destination { root: self.root()?, full, hashes: !options.skip_digest })
     }
 
     /// Refuses what this file system does not keep or can not compare.
@@ -149,12 +155,13 @@ impl Backend for LocalBackend {
         options: &WriteOptions,
     ) -> Result<Metadata> {
         self.check_options(path, options)?;
-        writer::write(self.destination()?, path.clone(), content, options.mode.clone()).await
+        let destination = self.destination_for(options)?;
+        writer::write(destination, path.clone(), content, options.mode.clone()).await
     }
 
     async fn upload(&self, path: &VfsPath, options: &WriteOptions) -> Result<Box<dyn Upload>> {
         self.check_options(path, options)?;
-        let (destination, budget) = (self.destination()?, self.budget.clone());
+        let (destination, budget) = (self.destination_for(options)?, self.budget.clone());
         let upload = writer::upload(destination, budget, path.clone(), options.mode.clone());
         Ok(Box::new(upload.await?))
     }
@@ -223,6 +230,11 @@ impl Backend for LocalBackend {
     async fn remove_dir(&self, path: &VfsPath) -> Result<()> {
         let (root, path, sync) = (self.root()?, path.clone(), self.full);
         blocking::change(move |gate| entries::remove_dir(&root, &path, gate, sync)).await
+    }
+
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        let (root, path) = (self.root()?, path.clone());
+        blocking::run(move || root.sync(root.directory(&path)?, &path)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -48,6 +48,8 @@ pub(crate) struct Root {
     path: PathBuf,
     portable: Option<cap_std::fs::Dir>,
     closed: AtomicBool,
+    /// Whether a sync failed: what the disk holds is unknown from then on.
+    distrusted: AtomicBool,
     /// Whether the kernel can resolve from memory alone.
     #[cfg(target_os = "linux")]
     cached: AtomicBool,
@@ -89,6 +91,7 @@ impl Root {
             path,
             portable,
             closed: AtomicBool::new(false),
+            distrusted: AtomicBool::new(false),
             #[cfg(target_os = "linux")]
             cached: AtomicBool::new(true),
         })
@@ -223,11 +226,25 @@ impl Root {
         Ok(Some(Place { dir, name }))
     }
 
+    /// Makes an open file or directory survive a power cut. A sync that failed is never tried again:
+    /// the system may have dropped what it could not write, and would then answer success. All later
+    /// ones fail too, until the directory is mounted anew.
+    pub(crate) fn sync(&self, fd: impl std::os::fd::AsFd, path: &VfsPath) -> Result<()> {
+        if !self.distrusted.load(Ordering::Acquire) {
+            let Err(error) = rustix::fs::fsync(fd) else { return Ok(()) };
+            self.distrusted.store(true, Ordering::Release);
+            return Err(self.error(error, path));
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the disk failed to sync before")
+            .with_path(path.as_str())
+            .with_hint("see the system log; unmount and mount again once the disk is well"))
+    }
+
     /// Makes the names of a directory, and of those above it, survive a power cut.
     pub(crate) fn sync_directories(&self, path: &VfsPath) -> Result<()> {
         let mut at = Some(path.clone());
         while let Some(path) = at {
-            rustix::fs::fsync(self.directory(&path)?).map_err(|error| self.error(error, &path))?;
+            self.sync(self.directory(&path)?, &path)?;
             at = path.parent();
         }
         Ok(())

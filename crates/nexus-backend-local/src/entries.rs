@@ -54,7 +54,7 @@ pub(crate) fn delete(
         Err(error) => return Err(about(error)),
     }
     if sync {
-        rustix::fs::fsync(&place.dir).map_err(about)?;
+        root.sync(&place.dir, path)?;
     }
     Ok(Deleted::Removed)
 }
@@ -109,8 +109,8 @@ pub(crate) fn rename(
         error => root.error(error, to),
     })?;
     if sync {
-        rustix::fs::fsync(&target.dir).map_err(|error| root.error(error, to))?;
-        rustix::fs::fsync(&source.dir).map_err(|error| root.error(error, from))?;
+        root.sync(&target.dir, to)?;
+        root.sync(&source.dir, from)?;
         if let Some(above) = to.parent() {
             root.sync_directories(&above)?;
         }
@@ -173,7 +173,7 @@ pub(crate) fn remove_dir(root: &Root, path: &VfsPath, gate: &Gate, sync: bool) -
         removed => removed.map_err(about)?,
     }
     if sync {
-        rustix::fs::fsync(&place.dir).map_err(about)?;
+        root.sync(&place.dir, path)?;
     }
     Ok(())
 }

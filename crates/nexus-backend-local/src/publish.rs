@@ -291,7 +291,7 @@ impl Publishing<'_> {
         let about = |error: Errno| self.root.error(error, &path);
         let kept = stamp(&temp.file, size, digest).map_err(about)?;
         if self.full {
-            rustix::fs::fsync(&temp.file).map_err(about)?;
+            self.root.sync(&temp.file, &path)?;
         }
         let replaces = matches!(self.mode, WriteMode::Replace(_));
         let makes_directories = place.is_none();
@@ -316,7 +316,7 @@ impl Publishing<'_> {
             done => done.map_err(about)?,
         }
         if self.full {
-            rustix::fs::fsync(&place.dir).map_err(about)?;
+            self.root.sync(&place.dir, &path)?;
             if makes_directories && let Some(above) = path.parent() {
                 self.root.sync_directories(&above)?;
             }
@@ -336,7 +336,7 @@ impl Publishing<'_> {
         if let Some(current) = current {
             let changed = take_over(&temp.file, &current).map_err(about)?;
             if changed && self.full {
-                rustix::fs::fsync(&temp.file).map_err(about)?;
+                self.root.sync(&temp.file, path)?;
             }
         }
         self.gate.pass(|| temp.replace(place)).map_err(about)

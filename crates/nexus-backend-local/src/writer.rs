@@ -29,6 +29,8 @@ const SLICES: usize = 1024;
 pub(crate) struct Destination {
     pub(crate) root: Arc<Root>,
     pub(crate) full: bool,
+    /// Whether contents are hashed, and their digests recorded.
+    pub(crate) hashes: bool,
 }
 
 impl Destination {
@@ -49,9 +51,12 @@ pub(crate) async fn write(
         publishing.persist(|| {
             let spot = publishing.find(&path)?;
             let mut temp = publishing.temp(&spot, spot.current.is_some(), None)?;
-            let digest = write_and_hash(&temp, &content)
-                .map_err(|error| destination.root.error(error, &spot.path))?;
-            publishing.publish(spot, &mut temp, content.len() as u64, Some(digest))
+            let written = match destination.hashes {
+                true => write_and_hash(&temp, &content).map(Some),
+                false => write_at(&temp, &content, 0).map(|()| None),
+            };
+            let digest = written.map_err(|error| destination.root.error(error, &spot.path))?;
+            publishing.publish(spot, &mut temp, content.len() as u64, digest)
         })
     })
     .await
@@ -182,16 +187,18 @@ impl LocalUpload {
         let pieces: Arc<[Bytes]> = std::mem::take(&mut self.pending).into();
         let (offset, length) = (self.size, std::mem::take(&mut self.waiting));
         self.size += length as u64;
-        let hasher = match self.hashing.take() {
-            Some(hashing) => hashing.await.map_err(shut_down)?,
-            None => Hasher::new(),
-        };
-        let to_hash = Arc::clone(&pieces);
-        self.hashing = Some(tokio::task::spawn_blocking(move || {
-            let mut hasher = hasher;
-            to_hash.iter().for_each(|piece| hasher.update(piece));
-            hasher
-        }));
+        if self.destination.hashes {
+            let hasher = match self.hashing.take() {
+                Some(hashing) => hashing.await.map_err(shut_down)?,
+                None => Hasher::new(),
+            };
+            let to_hash = Arc::clone(&pieces);
+            self.hashing = Some(tokio::task::spawn_blocking(move || {
+                let mut hasher = hasher;
+                to_hash.iter().for_each(|piece| hasher.update(piece));
+                hasher
+            }));
+        }
         let (temp, root, path) =
             (Arc::clone(&self.temp), Arc::clone(&self.destination.root), self.path.clone());
         let writing = tokio::task::spawn_blocking(move || {
@@ -239,13 +246,18 @@ impl Upload for LocalUpload {
         Ok(())
     }
 
+    fn publish_at(&mut self, path: VfsPath) -> Result<()> {
+        self.path = path;
+        Ok(())
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
         self.check()?;
         self.flush().await?;
         self.written().await?;
         let digest = match self.hashing.take() {
-            Some(hashing) => hashing.await.map_err(shut_down)?.finish(),
-            None => Digest::of(&[]),
+            Some(hashing) => Some(hashing.await.map_err(shut_down)?.finish()),
+            None => None,
         };
         let Self { destination, path, mode, temp, size, .. } = *self;
         let mut temp = Arc::into_inner(temp).ok_or_else(|| {
@@ -253,9 +265,8 @@ impl Upload for LocalUpload {
         })?;
         blocking::change(move |gate| {
             let publishing = destination.publishing(&mode, gate);
-            publishing.persist(|| {
-                publishing.publish(publishing.find(&path)?, &mut temp, size, Some(digest))
-            })
+            publishing
+                .persist(|| publishing.publish(publishing.find(&path)?, &mut temp, size, digest))
         })
         .await
     }

@@ -23,6 +23,7 @@ fn expected(root: PathBuf) -> Capabilities {
     capabilities.rename_dir = true;
     capabilities.directories = Directories::Real;
     capabilities.list_recursive = true;
+    capabilities.upload_named_last = true;
     capabilities.digests = Digests::Recorded;
     capabilities.layout = Layout::Plain;
     capabilities.limits =

@@ -59,6 +59,7 @@ impl MemBackend {
         capabilities.list_order = ListOrder::Bytewise;
         capabilities.content_type = true;
         capabilities.user_metadata = true;
+        capabilities.upload_named_last = true;
         capabilities.digests = Digests::Recorded;
         let info = Info { scheme: "mem", uri, layout_reason: String::new(), capabilities };
         Self { info, shared: Arc::new(Shared(Mutex::new(Store::new(limit)))) }
@@ -155,6 +156,10 @@ impl Backend for MemBackend {
 
     async fn remove_dir(&self, path: &VfsPath) -> Result<()> {
         self.shared.store()?.remove_dir(path)
+    }
+
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        self.shared.store()?.check_directory(path)
     }
 
     async fn close(&self) -> Result<()> {

@@ -35,6 +35,11 @@ impl Upload for MemUpload {
         Ok(())
     }
 
+    fn publish_at(&mut self, path: VfsPath) -> Result<()> {
+        self.path = path;
+        Ok(())
+    }
+
     async fn finish(self: Box<Self>) -> Result<Metadata> {
         let content =
             Incoming { pieces: self.pieces, size: self.size, digest: self.hasher.finish() };

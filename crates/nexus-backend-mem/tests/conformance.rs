@@ -22,6 +22,7 @@ fn expected() -> Capabilities {
     capabilities.list_order = ListOrder::Bytewise;
     capabilities.content_type = true;
     capabilities.user_metadata = true;
+    capabilities.upload_named_last = true;
     capabilities.digests = Digests::Recorded;
     capabilities
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    CopyMethod, DeleteTarget, Deleted, Entry, Error, ErrorKind, Info, ListOptions, Metadata,
+    Care, CopyMethod, DeleteTarget, Deleted, Entry, Error, ErrorKind, Info, ListOptions, Metadata,
     Object, Operation, ReadOptions, Result, VfsPath, WriteMode, WriteOptions,
 };
 
@@ -92,6 +92,17 @@ pub trait Backend: Send + Sync + 'static {
         Err(Error::unsupported(Operation::RemoveDir).with_path(path.as_str()))
     }
 
+    /// Waits until the entries of a directory survive a power cut. Success, without doing anything,
+    /// where whatever was acknowledged does.
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        Err(Error::unsupported(Operation::Write).with_path(path.as_str()))
+    }
+
+    /// Care of a store that keeps content by digest; `None` for any other.
+    fn care(&self) -> Option<&dyn Care> {
+        None
+    }
+
     /// Releases connections and handles. Idempotent. Every later call answers `Closed`. Dropping the
     /// backend releases them too, without waiting.
     async fn close(&self) -> Result<()>;
@@ -105,6 +116,12 @@ pub trait Upload: Send {
     /// Takes the next piece. It may wait until earlier pieces are on their way, so that memory stays
     /// bounded. After an error only `abort` and drop make sense.
     async fn write(&mut self, piece: Bytes) -> Result<()>;
+
+    /// Changes the path at which [`Upload::finish`] will publish, for content whose name follows
+    /// from its bytes. Needs the capability `upload_named_last`.
+    fn publish_at(&mut self, path: VfsPath) -> Result<()> {
+        Err(Error::unsupported(Operation::Upload).with_path(path.as_str()))
+    }
 
     /// Publishes the object, atomically, and answers the metadata of what was stored. When it fails
     /// the old state stands.

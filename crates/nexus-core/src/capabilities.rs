@@ -109,6 +109,8 @@ pub struct Capabilities {
     pub content_type: bool,
     /// `WriteOptions::user` is stored.
     pub user_metadata: bool,
+    /// `Upload::publish_at`.
+    pub upload_named_last: bool,
     /// What becomes of digests.
     pub digests: Digests,
     /// Where bytes lie.
@@ -118,6 +120,9 @@ pub struct Capabilities {
     /// A directory of this machine that holds all the data, where there is one: its real path, links
     /// followed, so that two mounts of one directory can be told.
     pub local_root: Option<PathBuf>,
+    /// What the store calls itself, where it has a name of its own: mounts with the same one show
+    /// the same paths, whichever process or machine made them.
+    pub store_id: Option<Box<str>>,
 }
 
 /// What a backend is, asked once when it is mounted.

@@ -19,6 +19,7 @@ mod backend;
 mod body;
 mod budget;
 mod capabilities;
+mod care;
 mod digest;
 mod error;
 pub mod kernel;
@@ -34,6 +35,9 @@ pub use body::{Body, Object};
 pub use budget::{MemoryBudget, Reservation};
 pub use bytes::{self, Bytes};
 pub use capabilities::{Capabilities, Digests, Directories, Info, Layout, Limits, ListOrder};
+pub use care::{
+    Care, Checked, Checking, CollectOptions, Collected, Traffic, Usage, Verdict, VerifyOptions,
+};
 pub use digest::{Digest, Hasher};
 pub use error::{Error, ErrorKind, Operation, Result, Retry};
 #[doc(hidden)]

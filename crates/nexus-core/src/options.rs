@@ -149,6 +149,10 @@ pub struct WriteOptions {
     pub content_type: Option<String>,
     /// The user's own keys and values. A backend that can not store them refuses them.
     pub user: BTreeMap<String, String>,
+    /// Answer only when the object survives a power cut, whatever the mount's own setting is.
+    pub durable: bool,
+    /// Record no digest: the caller keeps one itself. Saves hashing the content twice.
+    pub skip_digest: bool,
 }
 
 impl From<WriteMode> for WriteOptions {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use nexus_core::{
-    Backend, Body, Bytes, CopyMethod, DeleteTarget, Deleted, Error, ErrorKind, Info, ListOptions,
-    Listing, Metadata, Object, ReadOptions, Result, Upload, VfsPath, WriteMode, WriteOptions,
-    async_trait,
+    Backend, Body, Bytes, Care, CopyMethod, DeleteTarget, Deleted, Error, ErrorKind, Info,
+    ListOptions, Listing, Metadata, Object, ReadOptions, Result, Upload, VfsPath, WriteMode,
+    WriteOptions, async_trait,
 };
 
 /// Where a fault can strike. Every call, piece, entry or target is counted there.
@@ -34,6 +34,7 @@ pub enum Point {
     Copy,
     Rename,
     CreateDir,
+    SyncDir,
     RemoveDir,
     Close,
 }
@@ -287,6 +288,14 @@ impl Backend for FaultBackend {
         self.plan.around(Point::RemoveDir, path, self.inner.remove_dir(path)).await
     }
 
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        self.plan.around(Point::SyncDir, path, self.inner.sync_dir(path)).await
+    }
+
+    fn care(&self) -> Option<&dyn Care> {
+        self.inner.care()
+    }
+
     async fn close(&self) -> Result<()> {
         self.plan.around(Point::Close, &VfsPath::root(), self.inner.close()).await
     }
@@ -302,6 +311,12 @@ struct FaultUpload {
 impl Upload for FaultUpload {
     async fn write(&mut self, piece: Bytes) -> Result<()> {
         self.plan.around(Point::UploadPiece, &self.path, self.inner.write(piece)).await
+    }
+
+    fn publish_at(&mut self, path: VfsPath) -> Result<()> {
+        self.inner.publish_at(path.clone())?;
+        self.path = path;
+        Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<Metadata> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use nexus_core::{
-    Backend, Bytes, Capabilities, CopyMethod, DeleteTarget, Deleted, Digests, Directories, Entry,
-    Error, Info, ListOptions, Listing, Metadata, Object, Operation, ReadOptions, Result, Upload,
-    VfsPath, WriteMode, WriteOptions, async_trait,
+    Backend, Bytes, Capabilities, Care, CopyMethod, DeleteTarget, Deleted, Digests, Directories,
+    Entry, Error, Info, ListOptions, Listing, Metadata, Object, Operation, ReadOptions, Result,
+    Upload, VfsPath, WriteMode, WriteOptions, async_trait,
 };
 
 /// A backend with fewer capabilities than the one inside it.
@@ -106,7 +106,11 @@ impl Backend for Lesser {
     async fn upload(&self, path: &VfsPath, options: &WriteOptions) -> Result<Box<dyn Upload>> {
         self.check_write(Operation::Upload, path, options)?;
         let inner = self.inner.upload(path, options).await?;
-        Ok(Box::new(LesserUpload { inner, filter: self.filter() }))
+        Ok(Box::new(LesserUpload {
+            inner,
+            filter: self.filter(),
+            named_last: self.has().upload_named_last,
+        }))
     }
 
     async fn list(&self, path: &VfsPath, options: &ListOptions) -> Result<Listing> {
@@ -168,6 +172,14 @@ impl Backend for Lesser {
         self.inner.remove_dir(path).await
     }
 
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        self.inner.sync_dir(path).await
+    }
+
+    fn care(&self) -> Option<&dyn Care> {
+        self.inner.care()
+    }
+
     async fn close(&self) -> Result<()> {
         self.inner.close().await
     }
@@ -195,12 +207,18 @@ impl Filter {
 struct LesserUpload {
     inner: Box<dyn Upload>,
     filter: Filter,
+    named_last: bool,
 }
 
 #[async_trait]
 impl Upload for LesserUpload {
     async fn write(&mut self, piece: Bytes) -> Result<()> {
         self.inner.write(piece).await
+    }
+
+    fn publish_at(&mut self, path: VfsPath) -> Result<()> {
+        check(self.named_last, Operation::Upload, &path)?;
+        self.inner.publish_at(path)
     }
 
     async fn finish(self: Box<Self>) -> Result<Metadata> {

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{FutureExt, StreamExt};
 use nexus_backend_mem::MemBackend;
 use nexus_core::{
-    Backend, Body, Bytes, CopyMethod, DeleteTarget, Deleted, Digest, Entry, Error, ErrorKind, Info,
-    ListOptions, Listing, Metadata, Object, ReadOptions, Result, Upload, VfsPath, WriteMode,
+    Backend, Body, Bytes, Care, CopyMethod, DeleteTarget, Deleted, Digest, Entry, Error, ErrorKind,
+    Info, ListOptions, Listing, Metadata, Object, ReadOptions, Result, Upload, VfsPath, WriteMode,
     WriteOptions, async_trait,
 };
 use nexus_testkit::conformance;
@@ -302,6 +302,14 @@ impl Backend for Broken {
             self.inner.delete(&files.collect::<Vec<_>>()).await;
         }
         self.inner.remove_dir(path).await
+    }
+
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        self.inner.sync_dir(path).await
+    }
+
+    fn care(&self) -> Option<&dyn Care> {
+        self.inner.care()
     }
 
     async fn close(&self) -> Result<()> {

@@ -11,8 +11,8 @@ use fixture::{Fixture, mem, over};
 use futures_util::StreamExt;
 use nexus_core::kernel::RenameMethod;
 use nexus_core::{
-    Backend, Bytes, CopyMethod, DeleteTarget, Deleted, Entry, EntryKind, Error, ErrorKind, Info,
-    ListOptions, Listing, Metadata, Object, ReadOptions, Result, Upload, VfsPath, WriteMode,
+    Backend, Bytes, Care, CopyMethod, DeleteTarget, Deleted, Entry, EntryKind, Error, ErrorKind,
+    Info, ListOptions, Listing, Metadata, Object, ReadOptions, Result, Upload, VfsPath, WriteMode,
     WriteOptions, async_trait,
 };
 
@@ -78,6 +78,12 @@ impl Backend for Linked {
     }
     async fn remove_dir(&self, path: &VfsPath) -> Result<()> {
         self.0.remove_dir(path).await
+    }
+    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+        self.0.sync_dir(path).await
+    }
+    fn care(&self) -> Option<&dyn Care> {
+        self.0.care()
     }
     async fn close(&self) -> Result<()> {
         self.0.close().await

@@ -162,7 +162,10 @@ impl Ticket {
 
     /// Whether both lead into one store, be it mounted once or twice.
     pub(super) fn is_same_store(&self, other: &Self) -> bool {
-        self.is_same_mount(other) || Arc::ptr_eq(&self.backend, &other.backend)
+        let id = |ticket: &Self| ticket.backend.info().capabilities.store_id.clone();
+        self.is_same_mount(other)
+            || Arc::ptr_eq(&self.backend, &other.backend)
+            || id(self).is_some_and(|store| id(other) == Some(store))
     }
 
     pub(super) fn is_same_mount(&self, other: &Self) -> bool {

@@ -123,8 +123,8 @@ impl Kernel {
         if Relation::of(&source, &target) == Relation::Same {
             return copy_onto_itself(&source, &options.mode).await;
         }
-        let inside = source.ticket.is_same_mount(&target.ticket)
-            && source.ticket.backend().info().capabilities.copy;
+        let inside = source.ticket.is_same_store(&target.ticket)
+            && target.ticket.backend().info().capabilities.copy;
         let copied = if inside {
             match copy_inside(&source, &target, options).await {
                 Err(error) if error.kind() == ErrorKind::Unsupported => None,
@@ -171,10 +171,10 @@ impl Kernel {
             }
             relation => return Err(into_itself(&source, &target, relation, &from, &to).await),
         }
-        let capabilities = &source.ticket.backend().info().capabilities;
-        if source.ticket.is_same_mount(&target.ticket) && capabilities.rename {
+        let capabilities = &target.ticket.backend().info().capabilities;
+        if source.ticket.is_same_store(&target.ticket) && capabilities.rename {
             let renamed =
-                source.ticket.backend().rename(&source.inner, &target.inner, &options.mode).await;
+                target.ticket.backend().rename(&source.inner, &target.inner, &options.mode).await;
             match renamed {
                 Err(error) if error.kind() == ErrorKind::Unsupported => {}
                 done => {
@@ -285,7 +285,7 @@ async fn copy_onto_itself(source: &Visit, mode: &WriteMode) -> Result<Copied> {
 }
 
 async fn copy_inside(source: &Visit, target: &Visit, options: &CopyOptions) -> Result<Copied> {
-    let backend = source.ticket.backend();
+    let backend = target.ticket.backend();
     let method = backend
         .copy(&source.inner, &target.inner, &options.mode)
         .await
@@ -364,5 +364,6 @@ fn write_options(
         mode: mode.clone(),
         content_type: content_type.map(str::to_owned),
         user: if capabilities.user_metadata { metadata.user.clone() } else { Default::default() },
+        ..WriteOptions::default()
     }
 }

@@ -26,6 +26,8 @@ cases! {
     replace_takes_the_right_version: |c| c.write && c.replace && c.versions,
     makes_the_directories_above: |c| c.write,
     fails_when_a_directory_appears_meanwhile: super::dirs::real,
+    is_named_last: |c| c.write && c.create && c.upload_named_last,
+    can_not_be_named_last: |c| c.write && !c.upload_named_last,
 }
 
 /// Large enough that every store streams it.
@@ -240,4 +242,30 @@ async fn fails_when_a_directory_appears_meanwhile(store: &Subject) {
             refused(below, ErrorKind::NotADirectory, Operation::Upload, &["/f/x"]);
         })
         .await;
+}
+
+async fn is_named_last(store: &Subject) {
+    let options = WriteOptions::from(WriteMode::Create);
+    let whole = content(3, 100_000);
+    let mut upload = store.backend().upload(&path("/unnamed"), &options).await.unwrap();
+    upload.write(whole.clone()).await.unwrap();
+    upload.publish_at(path("/d/named")).unwrap();
+    upload.finish().await.unwrap();
+    let (_, bytes) = done(store.read("/d/named", &ReadOptions::default()).await);
+    assert!(bytes == whole, "other bytes came back");
+    let first = store.stat("/unnamed").await.unwrap_err();
+    assert_eq!(first.kind(), ErrorKind::NotFound, "the first name");
+    // The mode holds for the last name.
+    let mut second = store.backend().upload(&path("/other"), &options).await.unwrap();
+    second.publish_at(path("/d/named")).unwrap();
+    assert_eq!(second.finish().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+async fn can_not_be_named_last(store: &Subject) {
+    let mut upload =
+        store.backend().upload(&path("/first"), &WriteOptions::default()).await.unwrap();
+    let refused = upload.publish_at(path("/last")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    upload.finish().await.unwrap();
+    assert!(store.stat("/first").await.is_ok());
 }

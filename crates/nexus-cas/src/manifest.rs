@@ -1,0 +1,1 @@
+//! Manifests: the lists of chunks that make large files.

@@ -1,0 +1,1 @@
+//! Outboard BLAKE3 trees.
