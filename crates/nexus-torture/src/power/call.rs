@@ -8,7 +8,7 @@ pub(crate) const TRACED: &str = "open,openat,openat2,creat,close,dup,dup2,dup3,f
     write,writev,pwrite64,pwritev,pwritev2,truncate,ftruncate,fallocate,copy_file_range,sendfile,\
     splice,ioctl,mmap,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,\
     rmdir,mkdir,mkdirat,mknod,mknodat,fsync,fdatasync,sync,syncfs,sync_file_range,\
-    setxattr,lsetxattr,fsetxattr,io_uring_setup,fork,vfork";
+    setxattr,lsetxattr,fsetxattr,io_uring_setup,fork,vfork,clone,clone3";
 
 /// A descriptor in the place of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,8 +216,14 @@ impl Call {
             "renameat2" | "mknodat" => Self::Unknown { name: raw.name.clone(), path: path(0, 1)? },
             "symlink" => Self::Unknown { name: raw.name.clone(), path: plain(1)? },
             "symlinkat" => Self::Unknown { name: raw.name.clone(), path: path(1, 2)? },
+            // Threads share their descriptors.
+            "clone" | "clone3" if raw.arguments.join(",").contains("CLONE_FILES") => {
+                return Ok(None);
+            }
             // Writes by another way than a call, or with descriptors of another process.
-            "io_uring_setup" | "fork" | "vfork" => return Err("can not be followed".into()),
+            "io_uring_setup" | "fork" | "vfork" | "clone" | "clone3" => {
+                return Err("can not be followed".into());
+            }
             // `sync_file_range` promises nothing; attributes are no part of an image.
             _ => return Ok(None),
         }))
@@ -365,6 +371,9 @@ mod tests {
         assert_eq!(call("mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_PRIVATE, 3, 0) = 0x7f01"), None);
         let mapped = call("mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_SHARED, 3<\\x2f>, 0) = 0x7f01");
         assert_eq!(mapped, Some(Call::Map { fd: fd(3, "/") }));
+        assert_eq!(call("clone3({flags=CLONE_VM|CLONE_FILES, stack=0x7f}, 88) = 9"), None);
+        let child = parse("1 clone(child_stack=NULL, flags=SIGCHLD) = 9\n").unwrap();
+        assert!(Call::parse(&child.calls[0]).is_err());
         assert_eq!(call("fcntl(3, F_GETFD) = 0x1 (flags FD_CLOEXEC)"), None);
         let dup = call("fcntl(3, F_DUPFD_CLOEXEC, 0) = 7");
         assert_eq!(dup, Some(Call::Dup { fd: fd(3, ""), to: 7 }));
