@@ -1,5 +1,7 @@
 //! The rig `kill`: a process works on a store and is killed at a random moment, a check looks what
 //! it left, and the next process goes on from there, so that damage adds up.
+//!
+//! A control writes files in place, as no store may: a rig that sees no torn file then sees nothing.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,9 @@ const LIFE: u64 = 20;
 
 /// After so many rounds with findings the rest adds nothing.
 const ENOUGH: u64 = 5;
+
+/// Rounds in which a control must have torn a file.
+const CONTROL: u64 = 60;
 
 /// The largest content, in bytes.
 const MOST: u32 = 1 << 20;
@@ -46,41 +51,76 @@ pub struct Options {
 /// Runs the rig; answers whether all is well.
 ///
 /// # Errors
-/// When a process can not be started, or the worker fails by itself.
+/// When a process can not be started, or a directory can not be made.
 pub fn run(options: &Options) -> Result<bool> {
     let begin = Instant::now();
-    let (mut tally, mut failed, mut rounds) = (Tally::default(), 0, 0);
-    let (mut operations, mut in_flight) = (0, 0);
+    let blind = control(options)? == 0;
+    if blind {
+        support::complain("kill: files written in place were never torn: this rig sees nothing");
+    }
+    let mut all = Totals::default();
     let mut store = None;
-    while rounds < options.rounds && failed < ENOUGH {
+    while all.rounds < options.rounds && all.failed < ENOUGH {
         let (scratch, lanes) = match store.take() {
-            Some(store) if rounds % LIFE != 0 => store,
+            Some(store) if all.rounds % LIFE != 0 => store,
             _ => (Scratch::new(options.dir.as_deref())?, Lanes::new(options.lanes)),
         };
-        let round = one(options, rounds, scratch.path(), lanes)
-            .map_err(|error| format!("round {rounds}: {error}"))?;
-        rounds += 1;
-        operations += round.operations;
-        in_flight += round.in_flight;
-        tally.add(&round.findings);
-        if round.findings.is_empty() {
-            store = Some((scratch, round.lanes));
-            continue;
-        }
-        failed += 1;
+        let round = one(options, all.rounds, scratch.path(), lanes, false)?;
         for (fault, text) in &round.findings.0 {
-            support::complain(&format!("kill: round {}: {}: {text}", rounds - 1, fault.as_str()));
+            support::complain(&format!("kill: round {}: {}: {text}", all.rounds, fault.as_str()));
         }
-        let kept = scratch.keep();
-        support::complain(&format!("kill: the store is in {}", kept.display()));
+        if all.add(&round) {
+            store = Some((scratch, round.lanes));
+        } else {
+            support::complain(&format!("kill: the store is in {}", scratch.keep().display()));
+        }
     }
     support::say(&format!(
-        "kill: {rounds} rounds, {operations} operations acknowledged, {in_flight} in flight; \
-         {tally} (seed {}, {:.1} s)",
+        "kill: {} rounds, {} operations acknowledged, {} in flight; {} (seed {}, {:.1} s)",
+        all.rounds,
+        all.operations,
+        all.in_flight,
+        all.tally,
         options.seed,
         begin.elapsed().as_secs_f64(),
     ));
-    Ok(failed == 0)
+    Ok(all.failed == 0 && !blind)
+}
+
+/// How many rounds tear a file that is written in place; ends with the first.
+fn control(options: &Options) -> Result<u64> {
+    let options = Options { uri_options: "layout=plain".to_owned(), ..options.clone() };
+    let mut torn = 0;
+    for round in 0..CONTROL {
+        let scratch = Scratch::new(options.dir.as_deref())?;
+        let round = one(&options, round, scratch.path(), Lanes::new(options.lanes), true)?;
+        torn += u64::from(round.findings.0.iter().any(|(fault, _)| *fault == Fault::Torn));
+        if torn > 0 {
+            break;
+        }
+    }
+    Ok(torn)
+}
+
+#[derive(Default)]
+struct Totals {
+    rounds: u64,
+    failed: u64,
+    operations: usize,
+    in_flight: usize,
+    tally: Tally,
+}
+
+impl Totals {
+    /// Adds a round; answers whether it found nothing.
+    fn add(&mut self, round: &Round) -> bool {
+        self.rounds += 1;
+        self.operations += round.operations;
+        self.in_flight += round.in_flight;
+        self.tally.add(&round.findings);
+        self.failed += u64::from(!round.findings.is_empty());
+        round.findings.is_empty()
+    }
 }
 
 struct Round {
@@ -91,7 +131,13 @@ struct Round {
 }
 
 /// One process, its death, and the check.
-fn one(options: &Options, round: u64, scratch: &Path, mut lanes: Lanes) -> Result<Round> {
+fn one(
+    options: &Options,
+    round: u64,
+    scratch: &Path,
+    mut lanes: Lanes,
+    careless: bool,
+) -> Result<Round> {
     let mut rng = Rng::of(options.seed, round);
     let store = scratch.join("store");
     std::fs::create_dir_all(&store)?;
@@ -109,6 +155,7 @@ fn one(options: &Options, round: u64, scratch: &Path, mut lanes: Lanes) -> Resul
         end: first,
         ops: None,
         most: MOST,
+        careless,
         state,
     };
     let victim = Victim::start(&worker)?;
@@ -175,11 +222,17 @@ impl Victim {
     /// Kills it at a random moment, and answers all that it said; and how it ended, when it was
     /// dead before.
     fn kill(mut self, rng: &mut Rng) -> Result<(String, Option<ExitStatus>)> {
-        // One in eight dies while it opens the store, or soon after.
-        let (lines, spin) =
-            if rng.chance(12) { (0, rng.below(20_000)) } else { (rng.below(90), rng.below(2_500)) };
+        // One in eight dies while it opens the store, or soon after; of the others half soon after
+        // an operation began.
+        let (lines, aimed, spin) = match rng.below(8) {
+            0 => (0, false, rng.below(20_000)),
+            1..4 => (1 + rng.below(90), true, rng.below(400)),
+            _ => (1 + rng.below(90), false, rng.below(2_500)),
+        };
         let mut text = String::new();
-        for _ in 0..lines {
+        let mut read = 0;
+        while read < lines || aimed && !last_line(&text).starts_with('>') {
+            read += 1;
             if self.output.read_line(&mut text)? == 0 {
                 break;
             }
@@ -195,6 +248,10 @@ impl Victim {
         self.output.read_to_string(&mut text)?;
         Ok((text, early))
     }
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().next_back().unwrap_or_default()
 }
 
 impl Drop for Victim {

@@ -26,6 +26,15 @@ const KEPT: usize = 48 << 20;
 
 static MADE: LazyLock<Mutex<(usize, HashMap<Content, Bytes>)>> = LazyLock::new(Default::default);
 
+/// What contents are put together from: making one takes no longer than copying it.
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut rng = Rng::new(0);
+    (0..8192).flat_map(|_| rng.next_u64().to_le_bytes()).collect()
+});
+
+/// In pieces of so many bytes, less than what a disk tears at so that no two contents share one.
+const PIECE: usize = 480;
+
 /// How many bytes of a content say which it is.
 const NAME: usize = 8;
 
@@ -48,12 +57,13 @@ impl Content {
 
     fn make(self) -> Bytes {
         let len = self.len as usize;
-        let mut bytes = Vec::with_capacity(len + 8);
+        let mut bytes = Vec::with_capacity(len + PIECE);
         bytes.extend(self.seed.to_le_bytes());
         bytes.extend(self.len.to_le_bytes());
-        let mut noise = Rng::of(u64::from(self.seed), u64::from(self.len));
+        let mut places = Rng::of(u64::from(self.seed), u64::from(self.len));
         while bytes.len() < len {
-            bytes.extend(noise.next_u64().to_le_bytes());
+            let start = places.index(NOISE.len() - PIECE);
+            bytes.extend(&NOISE[start..start + PIECE]);
         }
         bytes.truncate(len);
         bytes.into()
@@ -165,6 +175,13 @@ impl Op {
                     })
                     .collect();
             }
+        }
+    }
+
+    /// Makes what it will write.
+    pub fn prepare(&self) {
+        if let Self::Write(_, content) | Self::Upload(_, content) = self {
+            drop(content.bytes());
         }
     }
 

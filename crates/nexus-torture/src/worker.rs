@@ -4,7 +4,7 @@
 //! store acknowledged it, `! LANE OP: ERROR` when it failed; `= opened` and `= closed` around.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nexus_fs::Kernel;
 
@@ -38,6 +38,9 @@ pub struct Options {
     /// The largest content, in bytes.
     #[arg(long)]
     pub most: u32,
+    /// Writes files in place, past the store: what a store must never do, for a control.
+    #[arg(long)]
+    pub careless: bool,
     /// The files that are there, as `Lanes::to_text` writes them.
     #[arg(long)]
     pub state: PathBuf,
@@ -61,6 +64,9 @@ impl Options {
         number("--most", u64::from(self.most));
         if let Some(ops) = self.ops {
             number("--ops", ops);
+        }
+        if self.careless {
+            arguments.push("--careless".into());
         }
         arguments
     }
@@ -95,8 +101,16 @@ async fn work(store: &Kernel, lane: usize, mut files: Files, options: &Options) 
     let mut rng = Rng::of(options.seed, lane as u64);
     for _ in 0..options.ops.unwrap_or(u64::MAX) {
         let op = Op::random(&mut rng, lane, &files, options.most);
+        // Made before, so that what is killed is the store and not the making.
+        op.prepare();
         tell(&format!("> {lane} {op}"))?;
-        if let Err(error) = op.run(store).await {
+        let done = match &op {
+            Op::Write(path, content) | Op::Upload(path, content) if options.careless => {
+                Ok(write_in_place(&options.dir.join(path), &content.bytes())?)
+            }
+            _ => op.run(store).await,
+        };
+        if let Err(error) = done {
             tell(&format!("! {lane} {op}: {error}"))?;
             return Err(error.into());
         }
@@ -104,6 +118,14 @@ async fn work(store: &Kernel, lane: usize, mut files: Files, options: &Options) 
         op.apply(&mut files);
     }
     Ok(())
+}
+
+fn write_in_place(path: &Path, content: &[u8]) -> Result {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let mut file = std::fs::File::create(path)?;
+    Ok(content.chunks(4096).try_for_each(|piece| file.write_all(piece))?)
 }
 
 /// Says a line in one write.

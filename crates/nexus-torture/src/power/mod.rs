@@ -154,6 +154,7 @@ impl Rig<'_> {
             end: lanes.0.len(),
             ops: Some(ops),
             most: MOST,
+            careless: false,
             state,
         };
         record::record(&std::env::current_exe()?, &worker, &site.dir)
