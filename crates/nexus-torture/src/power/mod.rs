@@ -197,7 +197,7 @@ impl Rig<'_> {
             let share = images * (index + 1) / count - images * index / count;
             let site = self.site("recovery", &self.options.uri_options, false)?;
             // What is there, without changing it: the image is made twice.
-            let lanes = site.settle(&sample)?;
+            let Some(lanes) = site.settle(&sample)? else { continue };
             sample.tree.store(&site.dir.join("store"))?;
             let recording = self.record(&site, &lanes, 2)?;
             std::fs::remove_dir_all(site.dir.join("store"))?;
