@@ -30,6 +30,7 @@ const LAYERS: &[Layer] = &[
         tests_need: &["nexus-testkit"],
     },
     Layer { name: "nexus-cli", needs: &["nexus-fs"], tests_need: &["nexus-testkit"] },
+    Layer { name: "nexus-torture", needs: &["nexus-fs"], tests_need: &[] },
     Layer { name: "xtask", needs: &[], tests_need: &[] },
 ];
 

@@ -19,6 +19,7 @@ mod steps;
 mod test;
 mod tidy;
 mod tools;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -81,6 +82,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[core|peers] [ARGS]",
         summary: "benchmarks: of the core, or side by side with other libraries",
         run: bench::run,
+    },
+    Command {
+        name: "torture",
+        arguments: "[RIG ARGS]",
+        summary: "the long crash rigs: processes killed, power cut",
+        run: torture::run,
     },
     Command {
         name: "docs",

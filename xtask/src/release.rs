@@ -20,7 +20,12 @@ pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
     let shown = shell.output(Command::new(binary).arg("backends"))?;
     shell.note(&shown)?;
     for feature in features::names(shell)? {
-        let scheme = feature.split_once('-').map_or(feature.as_str(), |(_, scheme)| scheme);
+        // A layout has no scheme of its own.
+        let Some(scheme) =
+            feature.strip_prefix("backend-").or_else(|| feature.strip_prefix("connector-"))
+        else {
+            continue;
+        };
         let listed = |line: &str| line.split_whitespace().next() == Some(scheme);
         if !shown.lines().any(listed) {
             return Err(format!("`nexus-fs backends` does not show `{scheme}`").into());

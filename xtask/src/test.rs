@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::shell::{Shell, root};
 use crate::steps::{self, Outcome, Step};
-use crate::{Result, bench, check, demo, docs, features, fuzz, memory, release};
+use crate::{Result, bench, check, demo, docs, features, fuzz, memory, release, torture};
 
 /// What `test-all` runs after the checks.
 const STEPS: &[Step] = &[
@@ -17,6 +17,7 @@ const STEPS: &[Step] = &[
     Step { name: "commands in the docs", run: docs::commands },
     Step { name: "demo", run: demo::step },
     Step { name: "memory of long streams", run: memory::step },
+    Step { name: "kills and power cuts", run: torture::step },
     Step { name: "fuzzing", run: fuzz::step },
     Step { name: "benchmarks", run: bench::step },
 ];

@@ -40,6 +40,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "crates/nexus-backend-local/src/config.rs",
             "crates/nexus-cas/src/refs/sqlite/owner.rs",
             "crates/nexus-cli/src/",
+            "crates/nexus-torture/src/",
         ],
     ),
     ("std::env::var", &["crates/nexus-cli/src/environment.rs"]),
@@ -51,6 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "crates/nexus-cas/src/refs/sqlite/owner.rs",
             "crates/nexus-cli/src/lib.rs",
             "crates/nexus-cli/src/main.rs",
+            "crates/nexus-torture/src/",
         ],
     ),
 ];

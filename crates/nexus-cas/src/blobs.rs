@@ -91,10 +91,8 @@ impl Blobs {
         }
     }
 
-    /// A tree can be made again from the content, so it need not survive a power cut.
     async fn put_tree(&self, digest: &Digest, nodes: Bytes) -> Result<()> {
-        let options = WriteOptions { skip_digest: true, ..WriteOptions::default() };
-        self.inner.write(&names::tree(digest)?, nodes, &options).await.map(drop)
+        there(self.inner.write(&names::tree(digest)?, nodes, &tree_options()).await)
     }
 
     /// Whether a blob of this size is there.
@@ -259,9 +257,8 @@ impl BlobUpload {
 
     async fn nodes(&mut self) -> Result<&mut Box<dyn Upload>> {
         if self.nodes.is_none() {
-            let options = WriteOptions { skip_digest: true, ..WriteOptions::default() };
             let path = names::blob(&Digest::from_bytes([0; 32]))?;
-            self.nodes = Some(self.blobs.inner.upload(&path, &options).await?);
+            self.nodes = Some(self.blobs.inner.upload(&path, &tree_options()).await?);
         }
         self.nodes.as_mut().ok_or_else(failed)
     }
@@ -296,7 +293,7 @@ impl SealedBlob {
         let Self { upload, digest, size } = self;
         if let Some(mut nodes) = upload.nodes.filter(|_| size > TREE_ABOVE) {
             nodes.publish_at(names::tree(&digest)?)?;
-            nodes.finish().await?;
+            there(nodes.finish().await)?;
         }
         let mut content = upload.content;
         content.publish_at(names::blob(&digest)?)?;
@@ -403,6 +400,20 @@ impl Pieces {
         tracing::warn!(digest = %self.digest, "the tree of a content was damaged, and made again");
         let verified = self.verifier.verify(&mut self.nodes, self.at, piece).await;
         verified.map_err(|_| mismatch(&self.digest))
+    }
+}
+
+/// A tree can be made again from the content, so it need not survive a power cut. One that is there
+/// stays: if it is damaged, whoever reads makes it again.
+fn tree_options() -> WriteOptions {
+    WriteOptions { skip_digest: true, ..WriteOptions::from(WriteMode::Create) }
+}
+
+/// Success as well when it was there before.
+fn there<T>(created: Result<T>) -> Result<()> {
+    match created {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
     }
 }
 

@@ -76,12 +76,15 @@ impl SqliteRefs {
     /// those of the disk.
     pub fn open(dir: &Path, durability: Durability, probe: Arc<dyn Probe>) -> Result<Self> {
         let path = dir.join(FILE);
-        let connection = schema::open(&path, durability)?;
-        let owners = dir.join("owners");
-        let owner = Owner::new(&owners).map_err(|error| {
+        let about = |error: std::io::Error| {
             Error::new(ErrorKind::PermissionDenied, "the store can not be written")
                 .with_source(error)
-        })?;
+        };
+        let alone = owner::opening(dir).map_err(about)?;
+        let connection = schema::open(&path, durability)?;
+        drop(alone);
+        let owners = dir.join("owners");
+        let owner = Owner::new(&owners).map_err(about)?;
         let writer = Writer { connection, owner, owners, probe, distrusted: false };
         let (jobs, waiting) = mpsc::channel();
         std::thread::Builder::new()

@@ -1,4 +1,5 @@
-//! Owners: one locked file a process and store, so that pins of a process that is gone do not count.
+//! Locked files: one a process and store, so that pins of a process that is gone do not count, and one
+//! that whoever opens the refs holds.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -43,6 +44,15 @@ impl Drop for Owner {
         // A name that stays is removed by the next collector.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Waits until no other process opens the refs in `dir`; the lock goes with the file. A database that
+/// two processes make at once answers one of them that it is busy, without waiting.
+pub(super) fn opening(dir: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("opening"))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Whether a process still holds this name. Names that nobody holds are removed.

@@ -1,0 +1,19 @@
+//! Rigs that put a store through what kills stores. A rig uses a store only by the facade, as any
+//! program does, damages the ground below it, and compares what the store answers afterwards with
+//! what it had acknowledged.
+//!
+//! - [`kill`]: processes that die by SIGKILL in the middle of their work
+//! - [`power`]: every state that a disk can be in after a power cut, from recorded system calls
+//!
+//! What rigs share: [`work`] says what is done to a store and what must be there afterwards,
+//! [`worker`] is the process that does it, [`check`] compares, [`support`] has the rest.
+//!
+//! A rig prints one line that sums up, and what it found before that. The command fails when a rig
+//! found anything.
+
+pub mod check;
+pub mod kill;
+pub mod power;
+pub mod support;
+pub mod work;
+pub mod worker;

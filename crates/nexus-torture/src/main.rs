@@ -1,0 +1,41 @@
+//! The command `nexus-torture`: one rig a run. Everything is in the library of this crate.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nexus_torture::{kill, power, support, worker};
+
+/// Puts a store through what kills stores, and says what it lost.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    rig: Rig,
+}
+
+#[derive(Subcommand)]
+enum Rig {
+    /// Kills a process that uses the store, again and again, and looks what the next one finds.
+    Kill(kill::Options),
+    /// Cuts the power at every point of a recording, and looks what is left on the disk.
+    Power(power::Options),
+    /// The process that is killed or recorded.
+    #[command(hide = true)]
+    Worker(worker::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().rig {
+        Rig::Kill(options) => kill::run(&options),
+        Rig::Power(options) => power::run(&options),
+        Rig::Worker(options) => worker::run(&options).map(|()| true),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            support::complain(&format!("nexus-torture: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

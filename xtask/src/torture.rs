@@ -1,0 +1,63 @@
+//! The rigs of `nexus-torture`: processes killed, power cut. A short form in `test-all`, the long one
+//! by hand.
+
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::shell::Shell;
+use crate::steps::Outcome;
+
+/// How much the short form does, and how much the long one.
+const SHORT: [(&str, &[&str]); 2] =
+    [("kill", &["--rounds", "200"]), ("power", &["--images", "2000"])];
+const LONG: [(&str, &[&str]); 2] =
+    [("kill", &["--rounds", "10000"]), ("power", &["--images", "100000"])];
+
+/// The long form, or one rig with arguments of its own.
+pub(crate) fn run(arguments: &[String]) -> Result {
+    let shell = Shell::interactive();
+    ensure_strace(&shell)?;
+    match arguments {
+        [] => rigs(&shell, &LONG),
+        arguments => {
+            let mut rig = rig(&shell);
+            shell.run(rig.args(arguments))
+        }
+    }
+}
+
+/// The short form.
+pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
+    ensure_strace(shell)?;
+    rigs(shell, &SHORT).map(|()| Outcome::Done)
+}
+
+fn rigs(shell: &Shell, plan: &[(&str, &[&str])]) -> Result {
+    plan.iter().try_for_each(|(name, arguments)| shell.run(rig(shell).arg(name).args(*arguments)))
+}
+
+fn rig(shell: &Shell) -> Command {
+    shell.cargo(&["run", "--quiet", "--package", "nexus-torture", "--"])
+}
+
+/// `strace` records the system calls of which power cuts are made. It is in every distribution;
+/// where this is Debian and the user may, it is installed.
+fn ensure_strace(shell: &Shell) -> Result {
+    let there = || {
+        let mut asked = Command::new("strace");
+        let asked = asked.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        asked.status().is_ok_and(|status| status.success())
+    };
+    if there() {
+        return Ok(());
+    }
+    let mut apt = Command::new("apt-get");
+    // Package lists that are old or missing are no reason to give up on a package that is there.
+    let _ = shell.run(apt.args(["update", "-qq"]));
+    let mut apt = Command::new("apt-get");
+    let _ = shell.run(apt.args(["install", "-y", "-qq", "--no-install-recommends", "strace"]));
+    if there() {
+        return Ok(());
+    }
+    Err("`strace` is missing: install it with the package manager of this system".into())
+}
