@@ -152,7 +152,6 @@ mod tests {
     fn bad_values_are_named_with_the_good_ones() {
         for (uri, hint) in [
             ("local:///x?durability=some", "process, full"),
-            ("local:///x?layout=cas", "auto, plain"),
             ("local:///x?create=perhaps", "false, true"),
         ] {
             let error = config(uri).err().unwrap();

@@ -286,3 +286,19 @@ async fn a_root_reached_by_a_link_declares_where_it_really_is() {
     let backend = open(&folder.path().join("link"), "").await.unwrap();
     assert_eq!(backend.info().capabilities.local_root.as_deref(), Some(&*real));
 }
+
+#[tokio::test]
+async fn a_program_without_the_other_layout_says_so() {
+    use nexus_core::kernel::MountRequest;
+    let folder = tempfile::tempdir().unwrap();
+    let registry = nexus_core::Registry::of(&[nexus_backend_local::DESCRIPTOR]).unwrap();
+    let fs = nexus_core::Kernel::new(registry);
+    for (layout, hint) in [("cas", "layout-cas"), ("tape", "plain")] {
+        let uri = format!("local://{}?layout={layout}", folder.path().display());
+        let refused = fs.mount(vec![MountRequest::parse(&uri).unwrap()]).await.unwrap_err();
+        assert_eq!(refused.kind(), nexus_core::ErrorKind::InvalidOption, "{layout}");
+        assert!(refused.hint().unwrap().contains(hint), "{refused:?}");
+    }
+    let uri = format!("local://{}?layout=auto", folder.path().display());
+    fs.mount(vec![MountRequest::parse(&uri).unwrap()]).await.unwrap();
+}
