@@ -232,9 +232,9 @@ impl Backend for LocalBackend {
         blocking::change(move |gate| entries::remove_dir(&root, &path, gate, sync)).await
     }
 
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
         let (root, path) = (self.root()?, path.clone());
-        blocking::run(move || root.sync(root.directory(&path)?, &path)).await
+        blocking::run(move || root.sync_path(&path)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, fstat};
 use rustix::io::Errno;
 
 use crate::attributes::Attributes;
+use crate::durable::Durable;
 use crate::error::from_io;
 #[cfg(target_os = "linux")]
 use crate::error::leaves_the_root;
@@ -48,8 +49,7 @@ pub(crate) struct Root {
     path: PathBuf,
     portable: Option<cap_std::fs::Dir>,
     closed: AtomicBool,
-    /// Whether a sync failed: what the disk holds is unknown from then on.
-    distrusted: AtomicBool,
+    pub(crate) durable: Durable,
     /// Whether the kernel can resolve from memory alone.
     #[cfg(target_os = "linux")]
     cached: AtomicBool,
@@ -91,7 +91,7 @@ impl Root {
             path,
             portable,
             closed: AtomicBool::new(false),
-            distrusted: AtomicBool::new(false),
+            durable: Durable::default(),
             #[cfg(target_os = "linux")]
             cached: AtomicBool::new(true),
         })
@@ -226,30 +226,6 @@ impl Root {
         Ok(Some(Place { dir, name }))
     }
 
-    /// Makes an open file or directory survive a power cut. A sync that failed is never tried again:
-    /// the system may have dropped what it could not write, and would then answer success. All later
-    /// ones fail too, until the directory is mounted anew.
-    pub(crate) fn sync(&self, fd: impl std::os::fd::AsFd, path: &VfsPath) -> Result<()> {
-        if !self.distrusted.load(Ordering::Acquire) {
-            let Err(error) = rustix::fs::fsync(fd) else { return Ok(()) };
-            self.distrusted.store(true, Ordering::Release);
-            return Err(self.error(error, path));
-        }
-        Err(Error::new(ErrorKind::Unavailable, "the disk failed to sync before")
-            .with_path(path.as_str())
-            .with_hint("see the system log; unmount and mount again once the disk is well"))
-    }
-
-    /// Makes the names of a directory, and of those above it, survive a power cut.
-    pub(crate) fn sync_directories(&self, path: &VfsPath) -> Result<()> {
-        let mut at = Some(path.clone());
-        while let Some(path) = at {
-            self.sync(self.directory(&path)?, &path)?;
-            at = path.parent();
-        }
-        Ok(())
-    }
-
     /// Opens a directory, after making it and those above it where they are missing.
     pub(crate) fn make_directory(&self, path: &VfsPath) -> Result<OwnedFd> {
         // Somebody may remove what was just made, or it is a link that leads nowhere: a few rounds
@@ -294,17 +270,20 @@ impl Root {
         let fd =
             self.open_below(&on_disk(path)?, flags).map_err(|error| self.error(error, path))?;
         let about = |error: Errno| self.error(error, path);
-        let (target, root) = (real_path(&fd).map_err(about)?, real_path(&self.dir).map_err(about)?);
-        let moved = || {
-            Error::new(ErrorKind::Unsupported, "the target of this link has no path below the root")
-                .with_path(path.as_str())
-        };
-        let below = Path::new(OsStr::from_bytes(&target))
-            .strip_prefix(OsStr::from_bytes(&root))
-            .map_err(|_| moved())?;
-        let join = |at: VfsPath, name: &OsStr| at.join(&names::encode(name.as_bytes()));
-        let target = below.iter().try_fold(VfsPath::root(), join)?;
+        let target = self.path_of(&fd).map_err(|error| error.with_path(path.as_str()))?;
         Ok((target, fstat(&fd).map(Attributes::from).map_err(about)?))
+    }
+
+    /// The path of this mount that an open file or directory has now, links followed.
+    pub(crate) fn path_of(&self, fd: &OwnedFd) -> Result<VfsPath> {
+        let (target, root) =
+            (real_path(fd).map_err(from_io)?, real_path(&self.dir).map_err(from_io)?);
+        let below =
+            Path::new(OsStr::from_bytes(&target)).strip_prefix(OsStr::from_bytes(&root)).map_err(
+                |_| Error::new(ErrorKind::Unsupported, "the target has no path below the root"),
+            )?;
+        let join = |at: VfsPath, name: &OsStr| at.join(&names::encode(name.as_bytes()));
+        below.iter().try_fold(VfsPath::root(), join)
     }
 
     fn open_below(&self, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {

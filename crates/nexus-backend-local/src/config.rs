@@ -1,6 +1,6 @@
 //! From a mount URI to a root: options, and the directory that is meant.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nexus_core::{
@@ -11,6 +11,7 @@ use nexus_core::{
 use crate::backend::LocalBackend;
 use crate::beneath::{Resolver, Root};
 use crate::blocking;
+use crate::error::from_io;
 
 /// What a URI asks for.
 pub(crate) struct Config {
@@ -120,10 +121,16 @@ impl Candidate for Prepared {
     }
 }
 
+/// Makes the root and what is missing above it, so that it survives a power cut.
 #[allow(clippy::disallowed_methods, reason = "the root itself is beneath nothing")]
 fn make_root(config: &Config) -> Result<()> {
-    std::fs::create_dir_all(&config.root)
-        .map_err(|error| crate::error::from_io(error).with_path(config.root.display().to_string()))
+    let about = |error| from_io(error).with_path(config.root.display().to_string());
+    let missing = config.root.ancestors().take_while(|dir| !dir.exists()).count();
+    std::fs::create_dir_all(&config.root).map_err(about)?;
+    let made = config.root.ancestors().take(missing);
+    made.filter_map(Path::parent).try_for_each(|holder| {
+        std::fs::File::open(holder).and_then(|holder| holder.sync_all()).map_err(about)
+    })
 }
 
 #[cfg(test)]

@@ -78,6 +78,10 @@ pub(crate) fn rename(
     let replaces = matches!(mode, WriteMode::Replace(_));
     let target = if replaces { root.place(to)? } else { gate.pass(|| root.place_made(to))? };
     let target = target.ok_or_else(|| if is_dir { exists(to) } else { is_a_directory(to) })?;
+    if sync && let Some(above) = to.parent() {
+        // Before: the old name must not be gone from a disk that has no way to the new one yet.
+        root.settle(&target.dir, &above)?;
+    }
     let hold = if replaces || is_dir { Hold::Alone } else { Hold::Shared };
     lock::hold_both((&source.dir, Hold::Shared), (&target.dir, hold))
         .map_err(|error| error.with_path(to.as_str()))?;
@@ -111,9 +115,6 @@ pub(crate) fn rename(
     if sync {
         root.sync(&target.dir, to)?;
         root.sync(&source.dir, from)?;
-        if let Some(above) = to.parent() {
-            root.sync_directories(&above)?;
-        }
     }
     Ok(())
 }
@@ -136,7 +137,7 @@ fn are_two_names(one: &Place, two: &Place) -> rustix::io::Result<bool> {
 /// Makes a directory, and those above it.
 pub(crate) fn create_dir(root: &Root, path: &VfsPath, gate: &Gate, sync: bool) -> Result<()> {
     match gate.pass(|| root.make_directory(path)) {
-        Ok(_) if sync => root.sync_directories(path),
+        Ok(made) if sync => root.settle(&made, path),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             // Here, or above?

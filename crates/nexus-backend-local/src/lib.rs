@@ -27,6 +27,7 @@
 //! | `names` | names on disk that are not UTF-8 |
 //! | `attributes` | from file attributes to metadata, versions and recorded digests |
 //! | `lock` | exclusion between writers, other processes included |
+//! | `durable` | syncs, and which directories need none any more |
 //! | `publish` | temporary files, and how they become files |
 //! | `blocking` | the hop to threads that may block, and what becomes of work that is given up |
 //! | `reader`, `writer`, `lister`, `copier`, `entries` | the verbs: content out, content in, listings, copies, names |
@@ -41,6 +42,7 @@ mod beneath;
 mod blocking;
 mod config;
 mod copier;
+mod durable;
 mod entries;
 mod error;
 mod lister;

@@ -294,7 +294,6 @@ impl Publishing<'_> {
             self.root.sync(&temp.file, &path)?;
         }
         let replaces = matches!(self.mode, WriteMode::Replace(_));
-        let makes_directories = place.is_none();
         let place = match place {
             Some(place) => place,
             None if replaces => return Err(about(Errno::NOENT)),
@@ -317,8 +316,8 @@ impl Publishing<'_> {
         }
         if self.full {
             self.root.sync(&place.dir, &path)?;
-            if makes_directories && let Some(above) = path.parent() {
-                self.root.sync_directories(&above)?;
+            if let Some(above) = path.parent() {
+                self.root.settle(&place.dir, &above)?;
             }
         }
         let attributes = rustix::fs::fstat(&temp.file).map(Attributes::from).map_err(about)?;

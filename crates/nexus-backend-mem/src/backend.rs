@@ -158,7 +158,7 @@ impl Backend for MemBackend {
         self.shared.store()?.remove_dir(path)
     }
 
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
         self.shared.store()?.check_directory(path)
     }
 

@@ -391,7 +391,7 @@ impl Backend for CasBackend {
         store.refs.apply(Change::RemoveDir(path.clone())).await.map(drop)
     }
 
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
         // What was acknowledged is as durable as it will ever be.
         self.shared.get(path).await.map(drop)
     }

@@ -1,12 +1,13 @@
 //! Blobs: immutable content under the name of its digest, in the store below. What is read of one
 //! was checked against the digest before anybody sees it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream;
 use nexus_core::{
     Backend, BackendExt, Body, ByteRange, Bytes, Digest, Error, ErrorKind, ReadOptions, Result,
-    Upload, VfsPath, WriteMode, WriteOptions, async_trait,
+    Upload, Version, VfsPath, WriteMode, WriteOptions, async_trait,
 };
 use tokio::runtime::Handle;
 
@@ -29,14 +30,45 @@ pub(crate) struct Blobs {
     inner: Arc<dyn Backend>,
     durable: bool,
     runtime: Handle,
+    settled: Arc<Settled>,
     /// What is known of the trees of the contents that were read last, the latest at the end.
     trees: Arc<Mutex<Vec<(Digest, Remembered)>>>,
+}
+
+/// Which blobs are known to survive a power cut, and in which version: one that was collected and put
+/// again by somebody else is another.
+#[derive(Default)]
+struct Settled(Mutex<HashMap<Digest, Version>>);
+
+/// How many blobs are remembered; then all are forgotten, which costs syncs and nothing else.
+const SETTLED: usize = 16 << 10;
+
+impl Settled {
+    fn knows(&self, digest: &Digest, version: Option<&Version>) -> bool {
+        let settled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        version.is_some() && settled.get(digest) == version
+    }
+
+    fn remember(&self, digest: &Digest, version: Option<Version>) {
+        let Some(version) = version else { return };
+        let mut settled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if settled.len() >= SETTLED {
+            settled.clear();
+        }
+        settled.insert(*digest, version);
+    }
 }
 
 impl Blobs {
     /// Must be called inside a runtime, which has to outlive the blobs.
     pub(crate) fn new(inner: Arc<dyn Backend>, durable: bool) -> Self {
-        Self { inner, durable, runtime: Handle::current(), trees: Arc::default() }
+        Self {
+            inner,
+            durable,
+            runtime: Handle::current(),
+            settled: Arc::default(),
+            trees: Arc::default(),
+        }
     }
 
     /// What is known of a tree, shared by all readers of that content.
@@ -65,7 +97,7 @@ impl Blobs {
 
     /// Puts content that is here whole; answers whether it was new.
     pub(crate) async fn put(&self, digest: &Digest, content: Bytes) -> Result<bool> {
-        if self.holds(digest, content.len() as u64).await? {
+        if self.settles(digest, content.len() as u64).await? {
             return Ok(false);
         }
         if content.len() as u64 > TREE_ABOVE {
@@ -80,7 +112,7 @@ impl Blobs {
         match self.inner.write(&path, content.clone(), &self.options(WriteMode::Create)).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if self.holds(digest, size).await? {
+                if self.settles(digest, size).await? {
                     return Ok(false);
                 }
                 // Whatever is there is not this content: somebody cut it.
@@ -99,6 +131,26 @@ impl Blobs {
     pub(crate) async fn holds(&self, digest: &Digest, size: u64) -> Result<bool> {
         let found = self.inner.try_stat(&names::blob(digest)?).await?;
         Ok(found.is_some_and(|metadata| metadata.size == Some(size)))
+    }
+
+    /// Whether a blob of this size is there; if so, it is as durable as what this mount writes. Whoever
+    /// put it may have been killed before it was, or may not promise as much.
+    async fn settles(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let path = names::blob(digest)?;
+        let Some(metadata) = self.inner.try_stat(&path).await? else { return Ok(false) };
+        if metadata.size != Some(size) {
+            return Ok(false);
+        }
+        if !self.durable || self.settled.knows(digest, metadata.version.as_ref()) {
+            return Ok(true);
+        }
+        match self.inner.sync(&path).await {
+            // A collector came in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            synced => synced?,
+        }
+        self.settled.remember(digest, metadata.version);
+        Ok(true)
     }
 
     /// Begins content whose name follows from bytes that are still to come.
@@ -300,7 +352,7 @@ impl SealedBlob {
         match content.finish().await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if upload.blobs.holds(&digest, size).await? {
+                if upload.blobs.settles(&digest, size).await? {
                     return Ok(false);
                 }
                 Err(Error::new(

@@ -1,4 +1,4 @@
-//! Care: what the store holds, everything read back, and what nobody needs collected.
+//! Care: what the store holds, everything read back, and mending.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use nexus_core::{
 
 use crate::backend::{INLINE, Shared};
 use crate::blobs::Blobs;
-use crate::names::{self, Kept};
+use crate::collect::collect;
 use crate::record::{Place, now};
 use crate::refs::{Content, Refs};
 
@@ -119,55 +119,10 @@ impl Care for Shared {
     }
 
     async fn collect(&self, options: &CollectOptions) -> Result<Collected> {
-        let Some(store) = self.existing().await? else { return Ok(Collected::default()) };
-        let (mut found, mut stored) = (Collected::default(), 0);
-        let mut garbage = Vec::new();
-        for first in 0..=u8::MAX {
-            let mut entries = store.blobs.list(first).await?;
-            let mut here = Vec::new();
-            while let Some(entry) = entries.next().await {
-                let entry = entry?;
-                let size = entry.metadata.size.unwrap_or_default();
-                if let Some(Kept::Blob(digest)) = names::parse(&entry.path) {
-                    found.scanned += 1;
-                    stored += size;
-                    here.push((digest, size));
-                }
-            }
-            for page in here.chunks(PAGE) {
-                let digests = page.iter().map(|(digest, _)| *digest).collect();
-                let unneeded = store.refs.unneeded(digests).await?;
-                let sizes: u64 = page
-                    .iter()
-                    .filter(|(digest, _)| unneeded.contains(digest))
-                    .map(|(_, size)| size)
-                    .sum();
-                found.garbage += unneeded.len() as u64;
-                found.garbage_bytes += sizes;
-                if options.delete {
-                    garbage.extend(unneeded);
-                }
-            }
+        match self.existing().await? {
+            Some(store) => collect(store, options).await,
+            None => Ok(Collected::default()),
         }
-        if !options.delete {
-            return Ok(found);
-        }
-        let limit = u128::from(stored) * u128::from(CollectOptions::LIMIT_PERCENT) / 100;
-        if !options.force && u128::from(found.garbage_bytes) > limit {
-            return Err(Error::new(
-                ErrorKind::PreconditionFailed,
-                format!(
-                    "{} of {stored} stored bytes are garbage, more than {} %",
-                    found.garbage_bytes,
-                    CollectOptions::LIMIT_PERCENT
-                ),
-            )
-            .with_hint("when that is what you expect, collect with force"));
-        }
-        for page in garbage.chunks(PAGE) {
-            found.deleted += store.refs.collect(page.to_vec()).await?;
-        }
-        Ok(found)
     }
 
     async fn content(&self, digest: &Digest) -> Result<Body> {

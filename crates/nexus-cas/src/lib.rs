@@ -29,7 +29,8 @@
 //! |---|---|
 //! | `layouts` | which layout a mount gets, and why |
 //! | `backend`, `upload` | the verbs: what each asks of refs and blobs |
-//! | `care` | usage, verifying, mending, collecting |
+//! | `care` | usage, verifying, mending |
+//! | `collect` | what nobody needs, found and deleted |
 //! | `store` | how a store is made and opened |
 //! | [`refs`] | which path has which content |
 //! | [`record`] | what is recorded of a path, and how damage to it shows |
@@ -40,6 +41,7 @@
 mod backend;
 mod blobs;
 mod care;
+mod collect;
 mod layouts;
 mod names;
 pub mod record;

@@ -93,6 +93,21 @@ pub(crate) async fn open(
     durable: bool,
     open_refs: &OpenRefs,
 ) -> Result<Store> {
+    settle(&**inner, durable).await?;
+    open_parts(inner, durable, open_refs).await
+}
+
+/// Whoever made the store may have been killed before all of it was on the disk. What is written
+/// below a description that a power cut takes away would be lost with it.
+async fn settle(inner: &dyn Backend, durable: bool) -> Result<()> {
+    if durable { inner.sync(&names::path(names::STORE_FILE)?).await } else { Ok(()) }
+}
+
+async fn open_parts(
+    inner: &Arc<dyn Backend>,
+    durable: bool,
+    open_refs: &OpenRefs,
+) -> Result<Store> {
     let blobs = Blobs::new(Arc::clone(inner), durable);
     let refs = open_refs(Arc::new(blobs.clone())).await?;
     Ok(Store { refs, blobs, traffic: Counters::default() })
@@ -109,10 +124,10 @@ pub(crate) async fn make(
         inner.create_dir(&names::blob_dir(first)?).await?;
     }
     inner.create_dir(&names::path(names::QUARANTINE)?).await?;
-    let store = open(inner, durable, open_refs).await?;
+    let store = open_parts(inner, durable, open_refs).await?;
     if durable {
         for dir in [names::BLOBS, names::STORE, "/"] {
-            inner.sync_dir(&names::path(dir)?).await?;
+            inner.sync(&names::path(dir)?).await?;
         }
     }
     let file = StoreFile { format: FORMAT, layout: "cas".to_owned(), hash: "blake3".to_owned() };
@@ -123,7 +138,7 @@ pub(crate) async fn make(
     let path = names::path(names::STORE_FILE)?;
     match inner.write(&path, Bytes::from(content), &options).await {
         // Another process was as fast; what it wrote is what is read from now on.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => settle(&**inner, durable).await?,
         written => drop(written?),
     }
     if is_there(&**inner).await? {

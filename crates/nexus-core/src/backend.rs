@@ -92,9 +92,10 @@ pub trait Backend: Send + Sync + 'static {
         Err(Error::unsupported(Operation::RemoveDir).with_path(path.as_str()))
     }
 
-    /// Waits until the entries of a directory survive a power cut. Success, without doing anything,
-    /// where whatever was acknowledged does.
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
+    /// Waits until what is at `path` survives a power cut, whoever wrote it: the content of a file, or the
+    /// entries of a directory, and the names that lead there. Success, without doing anything, where
+    /// whatever was acknowledged does. `NotFound` or success where nothing is.
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
         Err(Error::unsupported(Operation::Write).with_path(path.as_str()))
     }
 

@@ -34,7 +34,7 @@ pub enum Point {
     Copy,
     Rename,
     CreateDir,
-    SyncDir,
+    Sync,
     RemoveDir,
     Close,
 }
@@ -288,8 +288,8 @@ impl Backend for FaultBackend {
         self.plan.around(Point::RemoveDir, path, self.inner.remove_dir(path)).await
     }
 
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
-        self.plan.around(Point::SyncDir, path, self.inner.sync_dir(path)).await
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
+        self.plan.around(Point::Sync, path, self.inner.sync(path)).await
     }
 
     fn care(&self) -> Option<&dyn Care> {

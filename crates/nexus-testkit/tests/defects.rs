@@ -304,8 +304,8 @@ impl Backend for Broken {
         self.inner.remove_dir(path).await
     }
 
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
-        self.inner.sync_dir(path).await
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
+        self.inner.sync(path).await
     }
 
     fn care(&self) -> Option<&dyn Care> {

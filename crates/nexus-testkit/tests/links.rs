@@ -79,8 +79,8 @@ impl Backend for Linked {
     async fn remove_dir(&self, path: &VfsPath) -> Result<()> {
         self.0.remove_dir(path).await
     }
-    async fn sync_dir(&self, path: &VfsPath) -> Result<()> {
-        self.0.sync_dir(path).await
+    async fn sync(&self, path: &VfsPath) -> Result<()> {
+        self.0.sync(path).await
     }
     fn care(&self) -> Option<&dyn Care> {
         self.0.care()

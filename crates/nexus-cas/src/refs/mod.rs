@@ -167,6 +167,9 @@ pub trait Refs: Send + Sync + 'static {
     /// Which of these nothing refers to, and no live pin keeps.
     async fn unneeded(&self, digests: Vec<Digest>) -> Result<Vec<Digest>>;
 
+    /// Up to `count` contents, by digest and after `after`, that the refs know of and no path has.
+    async fn unreferenced(&self, after: Option<Digest>, count: usize) -> Result<Vec<Digest>>;
+
     /// Removes those of `digests` that nothing refers to, blobs included, exactly; answers how many.
     async fn collect(&self, digests: Vec<Digest>) -> Result<u64>;
 

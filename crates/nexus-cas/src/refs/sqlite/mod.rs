@@ -198,6 +198,10 @@ impl Refs for SqliteRefs {
         self.read(move |connection| writer::unneeded(connection, &digests)).await
     }
 
+    async fn unreferenced(&self, after: Option<Digest>, count: usize) -> Result<Vec<Digest>> {
+        self.read(move |connection| read::unreferenced(connection, after, count)).await
+    }
+
     async fn collect(&self, digests: Vec<Digest>) -> Result<u64> {
         self.ask(|reply| Job::Collect(digests, reply)).await?
     }

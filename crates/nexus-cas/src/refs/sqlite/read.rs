@@ -215,6 +215,25 @@ pub(super) fn due(
         .map_err(from_sqlite)
 }
 
+pub(super) fn unreferenced(
+    connection: &Connection,
+    after: Option<Digest>,
+    count: usize,
+) -> Result<Vec<Digest>> {
+    let after = after.map_or(Vec::new(), |digest| digest.as_bytes().to_vec());
+    connection
+        .prepare_cached(
+            "SELECT digest FROM contents WHERE digest > ? \
+             AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.digest = contents.digest) \
+             ORDER BY digest LIMIT ?",
+        )
+        .and_then(|mut statement| {
+            let digest = |row: &Row<'_>| row.get(0).map(Digest::from_bytes);
+            statement.query_map(params![after, count as i64], digest)?.collect()
+        })
+        .map_err(from_sqlite)
+}
+
 /// Looks at every row, and compares with the totals what they amount to.
 pub(super) fn audit(connection: &Connection) -> Result<()> {
     let mut found = Totals::default();

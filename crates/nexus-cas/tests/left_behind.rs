@@ -1,0 +1,124 @@
+//! What a process that was killed leaves behind: content that is not on the disk yet, rows of nothing,
+//! trees of nothing. Whoever comes next makes it good.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::{over, plain};
+use nexus_cas::CasBackend;
+use nexus_cas::refs::sqlite::Durability;
+use nexus_core::{Backend, Bytes, CollectOptions, ErrorKind, VfsPath, WriteOptions};
+use nexus_testkit::fault::{FaultBackend, Point};
+
+const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
+
+fn path(text: &str) -> VfsPath {
+    text.parse().unwrap()
+}
+
+fn content() -> Bytes {
+    vec![7; 100_000].into()
+}
+
+/// A store in `root`, and what counts and fails its calls of the store below.
+async fn faulty(root: &Path, durability: Durability) -> (Arc<FaultBackend>, CasBackend) {
+    let below = FaultBackend::new(plain(root).await);
+    let store = over(Arc::clone(&below) as _, root.join(".nexus"), durability).await;
+    (below, store)
+}
+
+async fn write(store: &CasBackend, at: &str) -> nexus_core::Result<()> {
+    store.write(&path(at), content(), &WriteOptions::default()).await.map(drop)
+}
+
+async fn upload(store: &CasBackend, at: &str) -> nexus_core::Result<()> {
+    let mut upload = store.upload(&path(at), &WriteOptions::default()).await?;
+    upload.write(content()).await?;
+    upload.finish().await.map(drop)
+}
+
+/// The files of blobs and trees.
+fn kept(root: &Path) -> Vec<PathBuf> {
+    let dirs = std::fs::read_dir(root.join(".nexus/blobs")).unwrap();
+    dirs.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().path())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_there_already_is_synced_before_it_is_relied_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, first) = faulty(folder.path(), Durability::Process).await;
+    write(&first, "/a").await.unwrap();
+    let (below, second) = faulty(folder.path(), Durability::Full).await;
+    below.fail(Point::Sync, 0, ErrorKind::Unavailable);
+    assert_eq!(write(&second, "/b").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    below.fail(Point::Sync, 0, ErrorKind::Unavailable);
+    assert_eq!(upload(&second, "/b").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(second.stat(&path("/b")).await.is_err());
+    write(&second, "/b").await.unwrap();
+    // Known from then on.
+    let syncs = below.count(Point::Sync);
+    write(&second, "/c").await.unwrap();
+    upload(&second, "/d").await.unwrap();
+    assert_eq!(below.count(Point::Sync), syncs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_was_collected_and_put_again_by_another_is_synced_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (below, full) = faulty(folder.path(), Durability::Full).await;
+    let (_, other) = faulty(folder.path(), Durability::Process).await;
+    write(&full, "/a").await.unwrap();
+    write(&full, "/b").await.unwrap();
+    full.delete(&[path("/a").into(), path("/b").into()]).await;
+    other.care().unwrap().collect(&DELETE).await.unwrap();
+    write(&other, "/c").await.unwrap();
+    let syncs = below.count(Point::Sync);
+    write(&full, "/d").await.unwrap();
+    assert_eq!(below.count(Point::Sync), syncs + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_another_made_is_synced_before_it_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, first) = faulty(folder.path(), Durability::Process).await;
+    write(&first, "/a").await.unwrap();
+    let below = FaultBackend::new(plain(folder.path()).await);
+    let store = over(Arc::clone(&below) as _, folder.path().join(".nexus"), Durability::Full).await;
+    assert!(below.count(Point::Sync) > 0);
+    drop(store);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_nothing_go_with_the_next_collection() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, store) = faulty(folder.path(), Durability::Process).await;
+    write(&store, "/a").await.unwrap();
+    store.delete(&[path("/a").into()]).await;
+    // As a collector leaves it that dies before it commits.
+    kept(folder.path()).into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let care = store.care().unwrap();
+    assert_eq!(care.usage().await.unwrap().contents, 1);
+    care.collect(&DELETE).await.unwrap();
+    assert_eq!(care.usage().await.unwrap(), Default::default());
+    write(&store, "/a").await.unwrap();
+    assert_eq!(care.usage().await.unwrap().contents, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_without_its_blob_is_garbage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, store) = faulty(folder.path(), Durability::Process).await;
+    write(&store, "/a").await.unwrap();
+    store.delete(&[path("/a").into()]).await;
+    let blob = kept(folder.path()).into_iter().find(|file| file.extension().is_none()).unwrap();
+    std::fs::remove_file(blob).unwrap();
+    let collected = store.care().unwrap().collect(&DELETE).await.unwrap();
+    assert_eq!((collected.scanned, collected.deleted), (0, 1));
+    assert_eq!(kept(folder.path()), Vec::<PathBuf>::new());
+}
