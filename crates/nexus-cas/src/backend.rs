@@ -212,7 +212,7 @@ impl Shared {
         let mut new = true;
         for _ in 0..PUTS {
             if !small {
-                new = store.blobs.put(&digest, content.clone()).await?;
+                new = store.blobs.put(&digest, content.clone(), &*store.refs).await?;
             }
             let change = Change::Put {
                 path: path.clone(),

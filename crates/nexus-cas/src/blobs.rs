@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream;
 use nexus_core::{
-    Backend, BackendExt, Body, ByteRange, Bytes, Digest, Error, ErrorKind, ReadOptions, Result,
-    Upload, Version, VfsPath, WriteMode, WriteOptions, async_trait,
+    Backend, BackendExt, Body, ByteRange, Bytes, Digest, Error, ErrorKind, Metadata, ReadOptions,
+    Result, Upload, Version, VfsPath, WriteMode, WriteOptions, async_trait,
 };
 use tokio::runtime::Handle;
 
 use crate::names;
-use crate::refs::Probe;
+use crate::record::{nanos, now};
+use crate::refs::{Probe, Refs};
 use crate::tree::{self, Builder, GROUP, Nodes, Remembered, Verifier};
 
 /// Content above this size has an outboard tree, so that a part can be verified without the rest.
@@ -24,38 +25,41 @@ const TREES: usize = 8;
 /// What is verified and handed out at once, of large reads.
 const PIECE: usize = 1 << 20;
 
+/// How often content is put when something comes in between.
+const PUTS: usize = 16;
+
 /// The blobs of one store.
 #[derive(Clone)]
 pub(crate) struct Blobs {
     inner: Arc<dyn Backend>,
     durable: bool,
     runtime: Handle,
-    settled: Arc<Settled>,
+    relied_on: Arc<ReliedOn>,
     /// What is known of the trees of the contents that were read last, the latest at the end.
     trees: Arc<Mutex<Vec<(Digest, Remembered)>>>,
 }
 
-/// Which blobs are known to survive a power cut, and in which version: one that was collected and put
-/// again by somebody else is another.
+/// Which blobs are known to be whole and as durable as is promised, and in which version: one that was
+/// collected and put again by somebody else is another.
 #[derive(Default)]
-struct Settled(Mutex<HashMap<Digest, Version>>);
+struct ReliedOn(Mutex<HashMap<Digest, Version>>);
 
-/// How many blobs are remembered; then all are forgotten, which costs syncs and nothing else.
-const SETTLED: usize = 16 << 10;
+/// How many blobs are remembered; then all are forgotten, which costs a look and a sync each.
+const RELIED_ON: usize = 16 << 10;
 
-impl Settled {
+impl ReliedOn {
     fn knows(&self, digest: &Digest, version: Option<&Version>) -> bool {
-        let settled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        version.is_some() && settled.get(digest) == version
+        let relied_on = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        version.is_some() && relied_on.get(digest) == version
     }
 
     fn remember(&self, digest: &Digest, version: Option<Version>) {
         let Some(version) = version else { return };
-        let mut settled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if settled.len() >= SETTLED {
-            settled.clear();
+        let mut relied_on = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if relied_on.len() >= RELIED_ON {
+            relied_on.clear();
         }
-        settled.insert(*digest, version);
+        relied_on.insert(*digest, version);
     }
 }
 
@@ -66,7 +70,7 @@ impl Blobs {
             inner,
             durable,
             runtime: Handle::current(),
-            settled: Arc::default(),
+            relied_on: Arc::default(),
             trees: Arc::default(),
         }
     }
@@ -96,31 +100,32 @@ impl Blobs {
     }
 
     /// Puts content that is here whole; answers whether it was new.
-    pub(crate) async fn put(&self, digest: &Digest, content: Bytes) -> Result<bool> {
-        if self.settles(digest, content.len() as u64).await? {
-            return Ok(false);
-        }
-        if content.len() as u64 > TREE_ABOVE {
-            let mut builder = Builder::new();
-            builder.update(&content);
-            let mut nodes = builder.take_nodes();
-            nodes.extend(builder.finish().2);
-            self.put_tree(digest, nodes.into()).await?;
-        }
-        let path = names::blob(digest)?;
+    pub(crate) async fn put(
+        &self,
+        digest: &Digest,
+        content: Bytes,
+        refs: &dyn Refs,
+    ) -> Result<bool> {
         let size = content.len() as u64;
-        match self.inner.write(&path, content.clone(), &self.options(WriteMode::Create)).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if self.settles(digest, size).await? {
-                    return Ok(false);
-                }
-                // Whatever is there is not this content: somebody cut it.
-                self.inner.write(&path, content, &self.options(WriteMode::Overwrite)).await?;
-                Ok(true)
+        let path = names::blob(digest)?;
+        // More than once where another writer or a collector comes in between.
+        for _ in 0..PUTS {
+            if self.found(digest, size, refs).await? {
+                return Ok(false);
             }
-            Err(error) => Err(error),
+            if size > TREE_ABOVE {
+                let mut builder = Builder::new();
+                builder.update(&content);
+                let mut nodes = builder.take_nodes();
+                nodes.extend(builder.finish().2);
+                self.put_tree(digest, nodes.into()).await?;
+            }
+            match self.inner.write(&path, content.clone(), &self.options(WriteMode::Create)).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                written => return written.map(|_| true),
+            }
         }
+        Err(in_the_way(digest))
     }
 
     async fn put_tree(&self, digest: &Digest, nodes: Bytes) -> Result<()> {
@@ -133,24 +138,55 @@ impl Blobs {
         Ok(found.is_some_and(|metadata| metadata.size == Some(size)))
     }
 
-    /// Whether a blob of this size is there; if so, it is as durable as what this mount writes. Whoever
-    /// put it may have been killed before it was, or may not promise as much.
-    async fn settles(&self, digest: &Digest, size: u64) -> Result<bool> {
+    /// Whether the content is there, whole, and as durable as what this mount writes. Whoever put it may
+    /// have been killed before it was, or may not promise as much, and a power cut may have taken what
+    /// it put. What is damaged goes out of the way.
+    pub(crate) async fn found(&self, digest: &Digest, size: u64, refs: &dyn Refs) -> Result<bool> {
         let path = names::blob(digest)?;
         let Some(metadata) = self.inner.try_stat(&path).await? else { return Ok(false) };
-        if metadata.size != Some(size) {
-            return Ok(false);
-        }
-        if !self.durable || self.settled.knows(digest, metadata.version.as_ref()) {
+        if self.relied_on.knows(digest, metadata.version.as_ref()) {
             return Ok(true);
         }
-        match self.inner.sync(&path).await {
-            // A collector came in between.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            synced => synced?,
+        if metadata.size != Some(size) || !self.is_whole(digest, size, &metadata, refs).await? {
+            tracing::warn!(%digest, "stored content was damaged, and is stored again");
+            self.quarantine(digest).await?;
+            return Ok(false);
         }
-        self.settled.remember(digest, metadata.version);
+        if self.durable {
+            match self.inner.sync(&path).await {
+                // A collector came in between.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                synced => synced?,
+            }
+        }
+        self.relied_on.remember(digest, metadata.version);
         Ok(true)
+    }
+
+    /// Whether the content was written or read back since the system started, or is whole now.
+    async fn is_whole(
+        &self,
+        digest: &Digest,
+        size: u64,
+        metadata: &Metadata,
+        refs: &dyn Refs,
+    ) -> Result<bool> {
+        let since = refs.trusted_since();
+        if metadata.modified.is_some_and(|modified| nanos(modified) >= since) {
+            return Ok(true);
+        }
+        let known = refs.content(digest).await?;
+        if known.is_some_and(|(content, _)| content.checked >= since) {
+            return Ok(true);
+        }
+        match self.check(digest, size).await {
+            Err(error) if error.kind() == ErrorKind::IntegrityMismatch => Ok(false),
+            checked => {
+                checked?;
+                refs.checked(digest, now()).await?;
+                Ok(true)
+            }
+        }
     }
 
     /// Begins content whose name follows from bytes that are still to come.
@@ -341,8 +377,12 @@ pub(crate) struct SealedBlob {
 
 impl SealedBlob {
     /// Gives it its name; answers whether it was new. The caller has pinned the digest.
-    pub(crate) async fn publish(self) -> Result<bool> {
+    pub(crate) async fn publish(self, refs: &dyn Refs) -> Result<bool> {
         let Self { upload, digest, size } = self;
+        if upload.blobs.found(&digest, size, refs).await? {
+            upload.abort().await?;
+            return Ok(false);
+        }
         if let Some(mut nodes) = upload.nodes.filter(|_| size > TREE_ABOVE) {
             nodes.publish_at(names::tree(&digest)?)?;
             there(nodes.finish().await)?;
@@ -350,18 +390,13 @@ impl SealedBlob {
         let mut content = upload.content;
         content.publish_at(names::blob(&digest)?)?;
         match content.finish().await {
-            Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if upload.blobs.settles(&digest, size).await? {
-                    return Ok(false);
+                match upload.blobs.found(&digest, size, refs).await? {
+                    true => Ok(false),
+                    false => Err(in_the_way(&digest)),
                 }
-                Err(Error::new(
-                    ErrorKind::IntegrityMismatch,
-                    format!("the stored content {digest} has another size"),
-                )
-                .with_hint("`nexus-fs verify` takes it out of the way; then write again"))
             }
-            Err(error) => Err(error),
+            finished => finished.map(|_| true),
         }
     }
 }
@@ -484,6 +519,12 @@ fn unreadable(error: Error, digest: &Digest) -> Error {
         }
         _ => error,
     }
+}
+
+fn in_the_way(digest: &Digest) -> Error {
+    let message = format!("something else changes the stored content {digest} all the time");
+    Error::new(ErrorKind::Unavailable, message)
+        .with_hint("only nexus-fs may change files below `.nexus`; write again")
 }
 
 fn failed() -> Error {

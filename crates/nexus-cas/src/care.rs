@@ -155,6 +155,6 @@ impl Care for Shared {
         if sealed.digest != *digest {
             return right(None, digest);
         }
-        sealed.publish().await.map(drop)
+        sealed.publish(&*store.refs).await.map(drop)
     }
 }

@@ -184,7 +184,12 @@ impl FileRecord {
 
 /// Nanoseconds since 1970 at this moment.
 pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    nanos(SystemTime::now())
+}
+
+/// Nanoseconds since 1970 at a time; 0 for one before.
+pub(crate) fn nanos(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 

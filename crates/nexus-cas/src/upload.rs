@@ -116,7 +116,7 @@ impl Upload for CasUpload {
             other => return Err(unexpected(&other)),
         };
         let mut pinned = Pinned { refs: Arc::clone(&store.refs), pin: Some(pin) };
-        let new = sealed.publish().await?;
+        let new = sealed.publish(&*store.refs).await?;
         let mut file = new_file(digest, size, &options);
         file.stored = Blobs::stored_size(size);
         file.pin = Some(pin);

@@ -143,6 +143,10 @@ pub trait Refs: Send + Sync + 'static {
     /// Releases a pin, without waiting: for content that no path was given after all.
     fn release(&self, pin: Pin);
 
+    /// From when on, in nanoseconds since 1970, the system was not restarted. Blobs that were neither
+    /// written nor read back since then may have lost their content in a power cut.
+    fn trusted_since(&self) -> i64;
+
     /// What the store holds.
     async fn usage(&self) -> Result<Usage>;
 

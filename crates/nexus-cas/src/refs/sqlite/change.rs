@@ -6,10 +6,10 @@
 use nexus_core::{
     Bytes, DeleteTarget, Deleted, Digest, Error, ErrorKind, Operation, Result, VfsPath, WriteMode,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::read;
 use super::schema::from_sqlite;
+use super::{meta, read};
 use crate::record::{FileRecord, Place, Record, now};
 use crate::refs::{Change, NewFile, Outcome, Pin, Probe};
 
@@ -44,6 +44,9 @@ impl From<Fault> for Error {
 
 type Done<T> = std::result::Result<T, Fault>;
 
+/// The key of [`Totals`].
+const TOTALS: &str = "totals";
+
 /// What is true of the whole store; read when a transaction begins, written when it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
@@ -61,22 +64,14 @@ pub(super) struct Totals {
 
 impl Totals {
     pub(super) fn load(connection: &Connection) -> Result<Self> {
-        let stored: Option<Vec<u8>> = connection
-            .prepare_cached("SELECT value FROM meta WHERE key = 'totals'")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional())
-            .map_err(from_sqlite)?;
-        let Some(stored) = stored else { return Ok(Self::default()) };
+        let Some(stored) = meta::get(connection, TOTALS)? else { return Ok(Self::default()) };
         Self::decode(&stored).ok_or_else(|| {
             Error::new(ErrorKind::IntegrityMismatch, "the totals of the store's refs are damaged")
         })
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (body, check) = bytes.split_last_chunk::<8>()?;
-        if blake3::hash(body).as_bytes()[..8] != *check {
-            return None;
-        }
-        let (numbers, weight) = body.split_last_chunk::<16>()?;
+        let (numbers, weight) = bytes.split_last_chunk::<16>()?;
         let (numbers, rest) = numbers.as_chunks::<8>();
         let [version, rows, files, logical] = *numbers else { return None };
         rest.is_empty().then(|| Self {
@@ -94,12 +89,7 @@ impl Totals {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&self.weight.to_le_bytes());
-        let check = blake3::hash(&bytes);
-        bytes.extend_from_slice(&check.as_bytes()[..8]);
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('totals', ?)")?
-            .execute([bytes])
-            .map(drop)
+        meta::put(connection, TOTALS, bytes)
     }
 
     pub(super) fn add(&mut self, record: &Record, encoded: &[u8]) {

@@ -8,10 +8,18 @@
 //! - `change`: what each change checks and writes
 //! - `writer`: groups of changes, and what is collected
 //! - `owner`: who made a pin, and whether it lives
+//! - `meta`: what is recorded of the whole store
+//! - `boot`: since when blobs can be relied on
+//! - `backup`: copies of the refs
+//! - `reserve`: space for deletes on a full disk
 
+mod backup;
+mod boot;
 mod change;
+mod meta;
 mod owner;
 mod read;
+mod reserve;
 mod schema;
 mod writer;
 
@@ -22,7 +30,9 @@ use nexus_core::{Bytes, Digest, Error, ErrorKind, Result, Usage, VfsPath, async_
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::backup::Backups;
 use self::owner::Owner;
+use self::reserve::Reserve;
 pub use self::schema::Durability;
 use self::writer::{Ask, Gate, Job, Writer, locked};
 use super::{Change, Content, Outcome, Pin, Probe, Refs};
@@ -31,11 +41,18 @@ use crate::record::Record;
 /// The name of the database in the directory of the store.
 const FILE: &str = "refs.db";
 
+/// The directory of its copies.
+const BACKUPS: &str = "backup";
+
+/// The space that is set aside.
+const RESERVE: &str = "reserve";
+
 /// How many connections for reading are kept.
 const READERS: usize = 4;
 
 /// Refs in an SQLite database.
 pub struct SqliteRefs {
+    trusted_since: i64,
     readers: Arc<Readers>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
@@ -81,11 +98,31 @@ impl SqliteRefs {
                 .with_source(error)
         };
         let alone = owner::opening(dir).map_err(about)?;
-        let connection = schema::open(&path, durability)?;
+        let reserve = Reserve::new(dir.join(RESERVE));
+        let connection = match schema::open(&path, durability) {
+            // Opening takes a little space, even to read.
+            Err(error) if out_of_space(&error) && reserve.release() => {
+                schema::open(&path, durability)?
+            }
+            opened => {
+                let opened = opened?;
+                reserve.fill();
+                opened
+            }
+        };
+        let trusted_since = boot::since(&connection);
         drop(alone);
         let owners = dir.join("owners");
         let owner = Owner::new(&owners).map_err(about)?;
-        let writer = Writer { connection, owner, owners, probe, distrusted: false };
+        let writer = Writer {
+            connection,
+            owner,
+            owners,
+            probe,
+            backups: Backups::new(path.clone(), dir.join(BACKUPS)),
+            reserve,
+            distrusted: false,
+        };
         let (jobs, waiting) = mpsc::channel();
         std::thread::Builder::new()
             .name("nexus-refs".to_owned())
@@ -94,7 +131,7 @@ impl SqliteRefs {
                 Error::new(ErrorKind::Unavailable, "no thread can be started").with_source(error)
             })?;
         let readers = Readers { path, idle: Mutex::new(Some(Vec::new())) };
-        Ok(Self { readers: Arc::new(readers), jobs: Mutex::new(Some(jobs)) })
+        Ok(Self { trusted_since, readers: Arc::new(readers), jobs: Mutex::new(Some(jobs)) })
     }
 
     async fn read<T: Send + 'static>(
@@ -166,6 +203,10 @@ impl Refs for SqliteRefs {
         }
     }
 
+    fn trusted_since(&self) -> i64 {
+        self.trusted_since
+    }
+
     async fn usage(&self) -> Result<Usage> {
         self.read(read::usage).await
     }
@@ -231,6 +272,11 @@ impl Refs for SqliteRefs {
         }
         Ok(())
     }
+}
+
+/// Whether a full disk can be why. SQLite calls it a failure of the disk where it maps a file.
+fn out_of_space(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Unavailable)
 }
 
 fn closed() -> Error {

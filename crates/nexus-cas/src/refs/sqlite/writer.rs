@@ -8,8 +8,10 @@ use nexus_core::{Bytes, Digest, Error, ErrorKind, Result};
 use rusqlite::{Connection, TransactionBehavior, ffi, params};
 use tokio::sync::oneshot;
 
+use super::backup::Backups;
 use super::change::{Changes, Fault, Totals};
 use super::owner;
+use super::reserve::Reserve;
 use super::schema::from_sqlite;
 use crate::refs::{Change, Outcome, Probe};
 
@@ -46,6 +48,8 @@ pub(super) struct Writer {
     pub(super) owner: owner::Owner,
     pub(super) owners: PathBuf,
     pub(super) probe: Arc<dyn Probe>,
+    pub(super) backups: Backups,
+    pub(super) reserve: Reserve,
     /// Set when a commit failed: what the disk holds is unknown, and nothing is written any more.
     pub(super) distrusted: bool,
 }
@@ -55,6 +59,7 @@ impl Writer {
     pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut next = None;
         loop {
+            self.backups.tick();
             let job = match next.take() {
                 Some(job) => job,
                 None => match jobs.recv() {
@@ -116,6 +121,16 @@ impl Writer {
             Err(_) if group.len() > 1 && !self.distrusted => {
                 drop(held);
                 group.into_iter().for_each(|ask| self.group(vec![ask]));
+            }
+            // What frees space may use what was set aside for it.
+            Err(error)
+                if error.kind() == ErrorKind::StorageFull
+                    && group.iter().all(|ask| frees(&ask.change))
+                    && self.reserve.release() =>
+            {
+                drop(held);
+                self.group(group);
+                self.reserve.fill();
             }
             Err(error) => {
                 drop(held);
@@ -195,6 +210,17 @@ impl Writer {
     /// before the rows are committed: a crash between the two leaves rows of nothing, which the next
     /// collection removes, never a path without content.
     fn collect(&mut self, digests: &[Digest]) -> Result<u64> {
+        match self.collect_once(digests) {
+            Err(error) if error.kind() == ErrorKind::StorageFull && self.reserve.release() => {
+                let collected = self.collect_once(digests);
+                self.reserve.fill();
+                collected
+            }
+            collected => collected,
+        }
+    }
+
+    fn collect_once(&mut self, digests: &[Digest]) -> Result<u64> {
         if self.distrusted {
             return Err(distrusted());
         }
@@ -215,6 +241,11 @@ impl Writer {
         self.trust(committed)?;
         Ok(needless.len() as u64)
     }
+}
+
+/// Whether a change needs no more space than it leaves.
+fn frees(change: &Change) -> bool {
+    matches!(change, Change::Delete(_) | Change::RemoveDir(_) | Change::Unpin(_))
 }
 
 /// Which of these no path has and no pin keeps.
