@@ -40,7 +40,7 @@ pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
 fn through(shell: &Shell, binary: &Path, dir: &Path) -> Result<Outcome> {
     let program = |verb: &[&str]| {
         let mut command = Command::new(binary);
-        let uri = format!("local://{}", dir.display());
+        let uri = format!("local://{}?layout=plain", dir.display());
         command.args(["--mount", &uri]).args(verb);
         command.env("NEXUS_FS_STATE_DIR", dir.join("state"));
         command

@@ -49,7 +49,7 @@ pub(crate) struct Nexus(Kernel);
 
 impl Nexus {
     pub(crate) async fn new(folder: &Path) -> Result<Self> {
-        let uri = format!("local://{}?create=true", folder.display());
+        let uri = format!("local://{}?create=true&layout=plain", folder.display());
         Ok(Self(nexus_fs::Builder::new().mount_at(uri, "/n")?.open().await?))
     }
 }

@@ -28,23 +28,30 @@ impl Layouts for CasLayouts {
         wanted: Option<Layout>,
     ) -> Result<Chosen> {
         let holds_store = store::is_there(&*plain).await?;
-        let reason = match wanted {
-            Some(Layout::Plain) => "`layout=plain` asks for it",
-            Some(Layout::Cas) if holds_store || store::is_vacant(&*plain).await? => {
-                "`layout=cas` asks for it"
-            }
+        let root = plain.info().capabilities.local_root.clone();
+        let vacant = !holds_store && store::is_vacant(&*plain).await?;
+        let (layout, reason) = match wanted {
+            Some(Layout::Plain) => (Layout::Plain, "`layout=plain` asks for it"),
+            Some(Layout::Cas) if holds_store || vacant => (Layout::Cas, "`layout=cas` asks for it"),
             Some(Layout::Cas) => return Err(not_empty()),
             None if holds_store => {
-                "the directory holds a store; `layout=plain` shows its files instead"
+                (Layout::Cas, "the directory holds a store; `layout=plain` shows its files instead")
             }
-            None => "every file is at its own path; `layout=cas` keeps content by digest",
+            None if vacant && root.is_some() => (
+                Layout::Cas,
+                "the directory is empty, and the first write makes it a store; `layout=plain` \
+                 puts every file at its own path instead",
+            ),
+            None => (
+                Layout::Plain,
+                "every file is at its own path, as the directory holds files and no store",
+            ),
         };
-        let cas = wanted == Some(Layout::Cas) || (wanted.is_none() && holds_store);
         let reason = reason.to_owned();
-        if !cas {
+        if layout == Layout::Plain {
             return Ok(Chosen { backend: plain, reason });
         }
-        let Some(root) = plain.info().capabilities.local_root.clone() else {
+        let Some(root) = root else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 "content by digest needs a directory of this computer so far",

@@ -66,7 +66,7 @@ fn a_store_is_verified_mended_and_collected() {
 fn a_plain_mount_says_what_it_lacks() {
     let fs = Sandbox::empty();
     std::fs::create_dir(at(&fs, "plain")).unwrap();
-    fs.ok(&["mount", "local://./plain"]);
+    fs.ok(&["mount", "local://./plain?layout=plain"]);
     for command in [&["verify", "/local/plain"][..], &["gc", "/local/plain"]] {
         let said = fs.fails(1, command);
         assert!(said.contains("layout=cas"), "{said}");

@@ -10,18 +10,20 @@ use expect_test::expect;
 #[test]
 fn mount_says_where_and_why_and_unmount_forgets() {
     let fs = Sandbox::empty();
+    let empty = fs.run(&["mount", "test", "./data"]).stdout;
+    assert!(empty.contains("layout cas: the directory is empty"), "{empty}");
+    std::fs::write(fs.data().join("stays"), "x").unwrap();
     expect![[r#"
         /local/data  mounted  local://FOLDER/data
-            layout plain: every file is at its own path; `layout=cas` keeps content by digest
+            layout plain: every file is at its own path, as the directory holds files and no store
     "#]]
     .assert_eq(&fs.run(&["mount", "./data"]).stdout);
     expect![[r#"
         /local/data  was mounted already  local://FOLDER/data
-            layout plain: every file is at its own path; `layout=cas` keeps content by digest
+            layout plain: every file is at its own path, as the directory holds files and no store
     "#]]
     .assert_eq(&fs.run(&["mount", "local://./data"]).stdout);
     assert_eq!(fs.run(&["mount", "list"]).stdout, "/local/data  local://FOLDER/data\n");
-    std::fs::write(fs.data().join("stays"), "x").unwrap();
     fs.ok(&["unmount", "/local/data"]);
     assert_eq!(fs.run(&["mount", "list"]).stdout, "");
     assert!(fs.data().join("stays").exists());

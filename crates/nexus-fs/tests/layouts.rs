@@ -23,12 +23,25 @@ async fn read(fs: &Kernel, path: &str) -> Result<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn a_folder_with_a_store_is_recognised_and_one_without_stays_plain() {
+async fn an_empty_folder_becomes_a_store_at_the_first_write() {
     let folder = tempfile::tempdir().unwrap();
-    let fs = mount(folder.path(), "", "/m").await.unwrap();
-    let (plain, reason) = layout(&fs);
-    assert_eq!(plain, Layout::Plain);
-    assert!(reason.contains("`layout=cas`"), "{reason}");
+    for root in [folder.path().to_owned(), folder.path().join("new")] {
+        let fs = mount(&root, "?create=true", "/m").await.unwrap();
+        let (cas, reason) = layout(&fs);
+        assert_eq!(cas, Layout::Cas);
+        assert!(reason.contains("`layout=plain`"), "{reason}");
+        assert!(fs.stat("/m").await.unwrap().is_dir());
+        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+        fs.write("/m/a", "content", &Default::default()).await.unwrap();
+        fs.close().await.unwrap();
+        assert!(root.join(".nexus/store.json").is_file());
+        std::fs::remove_dir_all(root.join(".nexus")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_is_recognised() {
+    let folder = tempfile::tempdir().unwrap();
     let fs = mount(folder.path(), "?layout=cas", "/m").await.unwrap();
     assert_eq!(layout(&fs).0, Layout::Cas);
     fs.write("/m/a", "content", &Default::default()).await.unwrap();
@@ -41,6 +54,18 @@ async fn a_folder_with_a_store_is_recognised_and_one_without_stays_plain() {
     let plain = mount(folder.path(), "?layout=plain", "/m").await.unwrap();
     assert_eq!(layout(&plain).0, Layout::Plain);
     assert!(plain.stat("/m/.nexus/store.json").await.unwrap().is_file());
+}
+
+#[tokio::test]
+async fn a_folder_with_files_stays_plain() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("mine")).unwrap();
+    let fs = mount(folder.path(), "", "/m").await.unwrap();
+    let (plain, reason) = layout(&fs);
+    assert_eq!(plain, Layout::Plain);
+    assert!(reason.contains("holds files"), "{reason}");
+    fs.write("/m/a", "content", &Default::default()).await.unwrap();
+    assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"content");
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ impl Place {
             "local" => {
                 let root = folder.path().join("root");
                 std::fs::create_dir(&root).unwrap();
-                (format!("local://{}", root.display()), Some(root))
+                (format!("local://{}?layout=plain", root.display()), Some(root))
             }
             // Other programs have nothing to do with what is in the folder.
             "local, layout=cas" => {

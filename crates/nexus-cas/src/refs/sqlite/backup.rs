@@ -36,13 +36,14 @@ impl Backups {
         Self { database, dir, asked: None, taking: None }
     }
 
-    /// Begins a copy, beside everything else, when one is due.
-    pub(super) fn tick(&mut self) {
+    /// Begins a copy, beside everything else, when one is due. Refs without a path need none; what
+    /// `connection` sees now decides that, not what is written while the copy begins.
+    pub(super) fn tick(&mut self, connection: &Connection) {
         if self.asked.is_some_and(|asked| asked.elapsed() < ASK) {
             return;
         }
         self.asked = Some(Instant::now());
-        if !is_due(&self.dir) {
+        if !is_due(&self.dir) || is_empty(connection).unwrap_or_default() {
             return;
         }
         let (database, dir) = (self.database.clone(), self.dir.clone());
@@ -85,9 +86,6 @@ fn is_due(dir: &Path) -> bool {
 
 fn take(database: &Path, dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let connection = schema::open(database, Durability::Process)?;
-    if is_empty(&connection)? {
-        return Ok(());
-    }
     std::fs::create_dir_all(dir)?;
     let path = dir.join(TAKING);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;

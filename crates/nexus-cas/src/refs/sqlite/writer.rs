@@ -59,7 +59,7 @@ impl Writer {
     pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut next = None;
         loop {
-            self.backups.tick();
+            self.backups.tick(&self.connection);
             let job = match next.take() {
                 Some(job) => job,
                 None => match jobs.recv() {
