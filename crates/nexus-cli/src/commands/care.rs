@@ -26,11 +26,12 @@ pub(crate) async fn verify(
     let options = VerifyOptions { before: older.map(millis) };
     let mut checking = session.kernel.verify(&path, &options).await?;
     let (mut good, mut mended, mut bad, mut read) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut unmended, mut hint) = (0_u64, None);
     while let Some(verified) = checking.next().await {
         let verified = verified?;
         read += verified.size;
         let digest = verified.digest;
-        let (what, line, paths) = match &verified.outcome {
+        let (what, line, paths) = match verified.outcome {
             Outcome::Good => {
                 good += 1;
                 continue;
@@ -41,7 +42,13 @@ pub(crate) async fn verify(
             }
             Outcome::Bad { harmed, reason } => {
                 bad += 1;
-                ("bad", format!("damaged {digest}: {reason}"), harmed.clone())
+                ("bad", format!("damaged {digest}: {reason}"), harmed)
+            }
+            Outcome::Unmended { from, harmed, reason, error } => {
+                unmended += 1;
+                let why = format!("{from} has it, but it could not be put back: {error}");
+                hint = Failure::from(error).hint;
+                ("unmended", format!("damaged {digest}: {reason}; {why}"), harmed)
             }
             _ => return Err(Failure::internal("an unknown outcome")),
         };
@@ -54,8 +61,14 @@ pub(crate) async fn verify(
             output.line(&format!("    needed by {path}"))?;
         }
     }
-    let contents = count(good + mended + bad, "content");
-    output.note(&format!("read {contents}, {}: {bad} damaged, {mended} mended", size(read)));
+    let contents = count(good + mended + bad + unmended, "content");
+    let damaged = bad + unmended;
+    output.note(&format!("read {contents}, {}: {damaged} damaged, {mended} mended", size(read)));
+    if unmended > 0 {
+        let message = format!("{} damaged, and could not be put back", count(damaged, "content"));
+        let failure = Failure::new(code::INTEGRITY, message);
+        return Err(Failure { hint, ..failure });
+    }
     if bad > 0 {
         let message = format!("{} damaged, and in no other mount", count(bad, "content"));
         return Err(Failure::new(code::INTEGRITY, message)

@@ -1,6 +1,9 @@
 //! Care of content-addressed mounts: the verbs of the store, in paths of the namespace, and mending
 //! from whatever other mount has the content.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 
@@ -12,8 +15,14 @@ use crate::{
     Operation, ReadOptions, Result, Usage, Verdict, VerifyOptions, VfsPath,
 };
 
+/// At how many of the harmed paths a plain mount is asked for a content.
+const LOOKED_AT: usize = 1_000;
+
+/// How many copies of a content are read from one plain mount before it is given up.
+const TRIED: usize = 16;
+
 /// What became of a content that was read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Every byte is as it was written.
@@ -22,6 +31,17 @@ pub enum Outcome {
     Mended {
         /// The mount point of the mount that had it.
         from: VfsPath,
+    },
+    /// It is damaged or missing; another mount has it, and it could not be put back.
+    Unmended {
+        /// The mount point of the mount that has it.
+        from: VfsPath,
+        /// Every path that needs it.
+        harmed: Vec<VfsPath>,
+        /// What is wrong, as a clause.
+        reason: String,
+        /// Why the store did not take it.
+        error: Error,
     },
     /// It is damaged or missing, and no mount has it.
     Bad {
@@ -33,7 +53,7 @@ pub enum Outcome {
 }
 
 /// One content that was read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Verified {
     /// Which.
     pub digest: Digest,
@@ -55,7 +75,8 @@ impl Kernel {
 
     /// Reads back the contents of the mount that holds `path`, the one checked longest ago first.
     /// What is bad is fetched from another mount that has it: by its digest, or at the same path with
-    /// the same digest.
+    /// the same digest, or with the same size where the mount knows no digest. Content that can not be
+    /// put back is an [`Outcome`], and the run goes on; it ends after the first error.
     ///
     /// # Errors
     /// `Unsupported` for a mount in another layout; `IntegrityMismatch` when what the store recorded
@@ -70,6 +91,7 @@ impl Kernel {
         let run = Run {
             checking: checking.map_err(|error| visit.error(error))?,
             judge: Judge { kernel: self.clone(), visit },
+            failed: false,
         };
         Ok(stream::unfold(run, Run::next).boxed())
     }
@@ -112,6 +134,7 @@ fn care(visit: &Visit) -> Result<&dyn Care> {
 struct Run {
     checking: Checking,
     judge: Judge,
+    failed: bool,
 }
 
 /// Decides what becomes of a content, and mends it where it can.
@@ -120,8 +143,27 @@ struct Judge {
     visit: Visit,
 }
 
+/// A content that is bad, and where it is missed, in paths of the mount.
+struct Missing<'a> {
+    digest: Digest,
+    size: u64,
+    harmed: &'a [VfsPath],
+}
+
+/// What came of trying to put a content back.
+enum Mending {
+    Done(VfsPath),
+    /// No mount has it.
+    Nowhere,
+    /// A mount has it, and the store does not take it.
+    Refused(VfsPath, Error),
+}
+
 impl Run {
     async fn next(mut self) -> Option<(Result<Verified>, Self)> {
+        if self.failed {
+            return None;
+        }
         let checked = match self.judge.visit.ticket.check() {
             Ok(()) => self.checking.next().await?,
             Err(closed) => Err(closed),
@@ -130,6 +172,7 @@ impl Run {
             Ok(checked) => self.judge.verdict(checked).await,
             Err(error) => Err(error),
         };
+        self.failed = verified.is_err();
         Some((verified.map_err(|error| self.judge.visit.error(error)), self))
     }
 }
@@ -139,48 +182,104 @@ impl Judge {
         let Checked { digest, size, verdict } = checked;
         let outcome = match verdict {
             Verdict::Good => Outcome::Good,
-            Verdict::Bad { harmed, reason } => match self.mend(&digest, &harmed).await? {
-                Some(from) => Outcome::Mended { from },
-                None => {
-                    let at = self.visit.ticket.at();
-                    let harmed = harmed.iter().map(|path| at.concat(path));
-                    Outcome::Bad { harmed: harmed.collect::<Result<_>>()?, reason }
+            Verdict::Bad { harmed, reason } => {
+                let missing = Missing { digest, size, harmed: &harmed };
+                let mending = self.mend(&missing).await?;
+                let at = self.visit.ticket.at();
+                let harmed = || harmed.iter().map(|path| at.concat(path)).collect::<Result<_>>();
+                match mending {
+                    Mending::Done(from) => Outcome::Mended { from },
+                    Mending::Nowhere => Outcome::Bad { harmed: harmed()?, reason },
+                    Mending::Refused(from, error) => {
+                        let error = self.visit.error(error);
+                        Outcome::Unmended { from, harmed: harmed()?, reason, error }
+                    }
                 }
-            },
+            }
         };
         Ok(Verified { digest, size, outcome })
     }
 
-    /// Puts a content back from the first mount that has it; answers which.
-    async fn mend(&self, digest: &Digest, harmed: &[VfsPath]) -> Result<Option<VfsPath>> {
+    /// Puts a content back from the first mount that has it. What the store refuses from one mount it
+    /// would refuse from the next.
+    async fn mend(&self, missing: &Missing<'_>) -> Result<Mending> {
         for mount in self.kernel.mounts() {
             // A mount that is closing has nothing to give.
             let Ok(other) = self.kernel.visit(&mount.at, Operation::Read) else { continue };
             if other.ticket.is_same_store(&self.visit.ticket) {
                 continue;
             }
-            let Some(body) = found(&other, digest, harmed).await else { continue };
-            match care(&self.visit)?.mend(digest, body).await {
-                Ok(()) => return Ok(Some(mount.at)),
-                // That copy is no better; the next may be.
-                Err(error) => tracing::debug!(%error, mount = %mount.at, "could not mend"),
+            match self.mend_from(&other, missing).await? {
+                Some(Ok(())) => return Ok(Mending::Done(mount.at)),
+                Some(Err(error)) => return Ok(Mending::Refused(mount.at, error)),
+                None => {}
+            }
+        }
+        Ok(Mending::Nowhere)
+    }
+
+    /// Puts a content back from one mount: by its digest where the mount knows those, else from one of
+    /// the paths that are harmed. `None` when the mount does not have it.
+    async fn mend_from(&self, other: &Visit, missing: &Missing<'_>) -> Result<Option<Result<()>>> {
+        let backend = other.ticket.backend();
+        if let Some(care) = backend.care() {
+            return match care.content(&missing.digest).await {
+                Ok(body) => self.take(other, missing, body).await,
+                Err(_) => Ok(None),
+            };
+        }
+        let mut tried = 0;
+        for path in missing.harmed.iter().take(LOOKED_AT) {
+            let Ok(metadata) = backend.stat(path).await else { continue };
+            let promising = match metadata.digest {
+                Some(digest) => digest == missing.digest,
+                None => metadata.is_file() && metadata.size == Some(missing.size),
+            };
+            if !promising {
+                continue;
+            }
+            if tried == TRIED {
+                return Ok(None);
+            }
+            tried += 1;
+            let Ok(object) = backend.read(path, &ReadOptions::default()).await else { continue };
+            if let Some(taken) = self.take(other, missing, object.body).await? {
+                return Ok(Some(taken));
             }
         }
         Ok(None)
     }
-}
 
-/// The content in another mount: by its digest where the mount knows those, else at one of the paths.
-async fn found(other: &Visit, digest: &Digest, harmed: &[VfsPath]) -> Option<Body> {
-    let backend = other.ticket.backend();
-    if let Some(care) = backend.care() {
-        return care.content(digest).await.ok();
-    }
-    for path in harmed {
-        let metadata = backend.stat(path).await;
-        if metadata.is_ok_and(|metadata| metadata.digest == Some(*digest)) {
-            return backend.read(path, &ReadOptions::default()).await.ok().map(|o| o.body);
+    /// Gives the store a body. `None` when the body broke, or is not that content: another may be.
+    async fn take(
+        &self,
+        other: &Visit,
+        missing: &Missing<'_>,
+        body: Body,
+    ) -> Result<Option<Result<()>>> {
+        let (body, broke) = watched(body);
+        match care(&self.visit)?.mend(&missing.digest, body).await {
+            Ok(()) => Ok(Some(Ok(()))),
+            Err(error)
+                if broke.load(Ordering::Relaxed)
+                    || error.kind() == ErrorKind::IntegrityMismatch =>
+            {
+                tracing::debug!(%error, mount = %other.ticket.at(), "a copy is no better");
+                Ok(None)
+            }
+            Err(error) => Ok(Some(Err(error))),
         }
     }
-    None
+}
+
+/// A body that tells whether it broke.
+fn watched(body: Body) -> (Body, Arc<AtomicBool>) {
+    let broke = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&broke);
+    let pieces = body.into_stream().inspect(move |piece| {
+        if piece.is_err() {
+            seen.store(true, Ordering::Relaxed);
+        }
+    });
+    (Body::stream(pieces), broke)
 }
