@@ -32,6 +32,8 @@ impl Config {
             ("openat2", Resolver::Openat2),
             ("portable", Resolver::Portable),
         ];
+        // What the layout makes of it; here it is only checked.
+        choose(uri, "chunking", &[("none", ()), ("cdc", ())])?;
         let root = root(uri)?;
         let text = root.to_str().ok_or_else(|| {
             invalid("the working directory is not UTF-8").with_hint("mount an absolute path")

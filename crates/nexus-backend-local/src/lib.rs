@@ -63,6 +63,11 @@ pub const DESCRIPTOR: Descriptor = Descriptor {
     credentials: CredentialNeed::None,
     options: &[
         OptionSpec {
+            name: "chunking",
+            values: "none|cdc",
+            summary: "cdc, with layout=cas: large files are cut where their content says so, and share chunks",
+        },
+        OptionSpec {
             name: "create",
             values: "true|false",
             summary: "make the root directory when it is missing",

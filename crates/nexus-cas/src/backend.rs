@@ -11,17 +11,15 @@ use nexus_core::{
 };
 use tokio::sync::OnceCell;
 
-use crate::blobs::Blobs;
-use crate::record::{FileRecord, Place, Record};
-use crate::refs::{Change, NewFile, Outcome};
+use crate::blobs::hashed;
+use crate::chunker::ChunkSizes;
+use crate::record::Record;
+use crate::refs::{Change, NewContent, NewFile, Outcome};
 use crate::store::{self, OpenRefs, Store};
 use crate::upload::CasUpload;
 
 /// Content up to this size is kept beside the refs, in bytes.
 pub(crate) const INLINE: usize = 16 << 10;
-
-/// Content above this size is hashed off the caller's thread, in bytes.
-const HASH_AT_ONCE: usize = 256 << 10;
 
 /// How many entries of a listing are fetched at once.
 const PAGE: usize = 512;
@@ -37,6 +35,8 @@ pub struct Options {
     pub refs: OpenRefs,
     /// What the store calls itself; the same for every mount of it.
     pub store_id: Option<Box<str>>,
+    /// Cuts content above [`ChunkSizes::most`] into chunks; without it every content is kept whole.
+    pub chunking: Option<ChunkSizes>,
     /// Why this layout was chosen, in one sentence.
     pub reason: String,
 }
@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     info: Info,
     inner: Arc<dyn Backend>,
     durable: bool,
+    pub(crate) chunking: Option<ChunkSizes>,
     open_refs: OpenRefs,
     store: OnceCell<Store>,
     closed: AtomicBool,
@@ -82,6 +83,7 @@ impl CasBackend {
             info,
             inner,
             durable: options.durable,
+            chunking: options.chunking,
             open_refs: options.refs,
             store: OnceCell::new(),
             closed: AtomicBool::new(false),
@@ -203,25 +205,31 @@ impl Shared {
     ) -> Result<Metadata> {
         self.check_target(path, &options.mode).await?;
         let store = self.made().await?;
-        let digest = digest_of(&content).await?;
+        let hashed = hashed(&content).await?;
         let size = content.len() as u64;
         let small = content.len() <= INLINE;
-        let mut file = new_file(digest, size, options);
-        file.inline = small.then(|| content.clone());
-        file.stored = if small { size } else { Blobs::stored_size(size) };
-        let mut new = true;
+        let place = match small {
+            true => NewContent::Inline(content.clone()),
+            false if store.is_chunked(&hashed.digest, size).await? => NewContent::Known,
+            false => NewContent::Blob,
+        };
+        let mut file = new_file(hashed.digest, size, place, options);
+        let mut new = false;
         for _ in 0..PUTS {
-            if !small {
-                new = store.blobs.put(&digest, content.clone(), &*store.refs).await?;
+            if matches!(file.content, NewContent::Blob) {
+                new = store.blobs.put(&hashed, content.clone(), &*store.refs).await?;
             }
             let change = Change::Put {
                 path: path.clone(),
                 file: Box::new(file.clone()),
                 mode: options.mode.clone(),
             };
-            if let Outcome::Stored(record) = store.refs.apply(change).await? {
-                store.traffic.add(new, size);
-                return Ok(record.metadata());
+            match store.refs.apply(change).await? {
+                Outcome::Put { record, known } => {
+                    store.traffic.add(if small { !known } else { new }, size);
+                    return Ok(record.metadata());
+                }
+                _ => file.content = NewContent::Blob,
             }
         }
         Err(Error::new(ErrorKind::Unavailable, "the content was removed each time it was put")
@@ -230,27 +238,20 @@ impl Shared {
     }
 }
 
-pub(crate) fn new_file(digest: Digest, size: u64, options: &WriteOptions) -> NewFile {
+pub(crate) fn new_file(
+    digest: Digest,
+    size: u64,
+    content: NewContent,
+    options: &WriteOptions,
+) -> NewFile {
     NewFile {
         digest,
         size,
-        inline: None,
-        stored: size,
+        content,
         content_type: options.content_type.as_deref().map(Into::into),
         user: options.user.clone(),
-        pin: None,
+        pins: Vec::new(),
     }
-}
-
-async fn digest_of(content: &Bytes) -> Result<Digest> {
-    if content.len() <= HASH_AT_ONCE {
-        return Ok(Digest::of(content));
-    }
-    let content = content.clone();
-    let hashing = tokio::task::spawn_blocking(move || Digest::of(&content));
-    hashing.await.map_err(|error| {
-        Error::new(ErrorKind::Closed, "the runtime is shutting down").with_source(error)
-    })
 }
 
 #[async_trait]
@@ -275,8 +276,8 @@ impl Backend for CasBackend {
         let Some(store) = self.shared.existing().await? else {
             return Err(Error::not_found(path));
         };
-        let (file, content) = match store.refs.open(path).await? {
-            Some((Record::File(file), content)) => (file, content),
+        let (file, kept) = match store.refs.open(path).await.map_err(about)? {
+            Some((Record::File(file), kept)) => (file, kept),
             Some((Record::Directory, _)) => return Err(is_a_directory(path)),
             None => return Err(Error::not_found(path)),
         };
@@ -286,17 +287,8 @@ impl Backend for CasBackend {
             None => 0..file.size,
             Some(range) => range.resolve(file.size).map_err(about)?,
         };
-        let body = match file.place {
-            Place::Inline => {
-                let content = inline(content, &file).map_err(about)?;
-                Body::whole(content.slice(range.start as usize..range.end as usize))
-            }
-            Place::Blob => store
-                .blobs
-                .read(&file.digest, file.size, (range.start, range.end))
-                .await
-                .map_err(about)?,
-        };
+        let body = store.read(&file.digest, file.size, kept, (range.start, range.end)).await;
+        let body = body.map_err(about)?;
         Ok(Object { metadata, body: named(body, path) })
     }
 
@@ -306,6 +298,11 @@ impl Backend for CasBackend {
         content: Bytes,
         options: &WriteOptions,
     ) -> Result<Metadata> {
+        if self.shared.chunking.is_some_and(|sizes| content.len() > sizes.most) {
+            let mut upload = self.upload(path, options).await?;
+            upload.write(content).await?;
+            return upload.finish().await;
+        }
         self.shared.put(path, content, options).await
     }
 
@@ -431,16 +428,6 @@ async fn delete(shared: Arc<Shared>, target: DeleteTarget) -> Result<Deleted> {
         Outcome::Deleted(deleted) => Ok(deleted),
         other => Err(unexpected(&other)),
     }
-}
-
-/// Content that was kept beside the refs, if it is what it should be.
-pub(crate) fn inline(content: Option<Bytes>, file: &FileRecord) -> Result<Bytes> {
-    content
-        .filter(|content| content.len() as u64 == file.size && Digest::of(content) == file.digest)
-        .ok_or_else(|| {
-            Error::new(ErrorKind::IntegrityMismatch, "the stored content is damaged or gone")
-                .with_hint("`nexus-fs verify` finds all damage, and mends it from other mounts")
-        })
 }
 
 /// A body whose errors name the path that was read.

@@ -28,6 +28,42 @@ const PIECE: usize = 1 << 20;
 /// How often content is put when something comes in between.
 const PUTS: usize = 16;
 
+/// Content above this size is hashed off the caller's thread, in bytes.
+const HASH_AT_ONCE: usize = 256 << 10;
+
+/// What is to know of a content before it is put.
+pub(crate) struct Hashed {
+    pub(crate) digest: Digest,
+    /// Its tree, if it has one.
+    nodes: Option<Bytes>,
+}
+
+impl Hashed {
+    fn of(content: &[u8]) -> Self {
+        if content.len() as u64 <= TREE_ABOVE {
+            return Self { digest: Digest::of(content), nodes: None };
+        }
+        let mut builder = Builder::new();
+        builder.update(content);
+        let mut nodes = builder.take_nodes();
+        let (digest, _, rest) = builder.finish();
+        nodes.extend(rest);
+        Self { digest, nodes: Some(nodes.into()) }
+    }
+}
+
+/// Hashes content that is here whole.
+pub(crate) async fn hashed(content: &Bytes) -> Result<Hashed> {
+    if content.len() <= HASH_AT_ONCE {
+        return Ok(Hashed::of(content));
+    }
+    let content = content.clone();
+    let hashing = tokio::task::spawn_blocking(move || Hashed::of(&content));
+    hashing.await.map_err(|error| {
+        Error::new(ErrorKind::Closed, "the runtime is shutting down").with_source(error)
+    })
+}
+
 /// The blobs of one store.
 #[derive(Clone)]
 pub(crate) struct Blobs {
@@ -102,10 +138,11 @@ impl Blobs {
     /// Puts content that is here whole; answers whether it was new.
     pub(crate) async fn put(
         &self,
-        digest: &Digest,
+        hashed: &Hashed,
         content: Bytes,
         refs: &dyn Refs,
     ) -> Result<bool> {
+        let digest = &hashed.digest;
         let size = content.len() as u64;
         let path = names::blob(digest)?;
         // More than once where another writer or a collector comes in between.
@@ -113,12 +150,8 @@ impl Blobs {
             if self.found(digest, size, refs).await? {
                 return Ok(false);
             }
-            if size > TREE_ABOVE {
-                let mut builder = Builder::new();
-                builder.update(&content);
-                let mut nodes = builder.take_nodes();
-                nodes.extend(builder.finish().2);
-                self.put_tree(digest, nodes.into()).await?;
+            if let Some(nodes) = &hashed.nodes {
+                self.put_tree(digest, nodes.clone()).await?;
             }
             match self.inner.write(&path, content.clone(), &self.options(WriteMode::Create)).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -175,7 +208,8 @@ impl Blobs {
         if metadata.modified.is_some_and(|modified| nanos(modified) >= since) {
             return Ok(true);
         }
-        let known = refs.content(digest).await?;
+        // What is damaged says nothing.
+        let known = refs.content(digest).await.unwrap_or_default();
         if known.is_some_and(|(content, _)| content.checked >= since) {
             return Ok(true);
         }
@@ -376,6 +410,10 @@ pub(crate) struct SealedBlob {
 }
 
 impl SealedBlob {
+    pub(crate) async fn abort(self) -> Result<()> {
+        self.upload.abort().await
+    }
+
     /// Gives it its name; answers whether it was new. The caller has pinned the digest.
     pub(crate) async fn publish(self, refs: &dyn Refs) -> Result<bool> {
         let Self { upload, digest, size } = self;

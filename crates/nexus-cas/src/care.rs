@@ -1,29 +1,23 @@
 //! Care: what the store holds, everything read back, and mending.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt, stream};
 use nexus_core::{
-    Body, Care, Checked, Checking, CollectOptions, Collected, Digest, Error, ErrorKind, Result,
-    Traffic, Usage, Verdict, VerifyOptions, async_trait,
+    Body, ByteRange, Care, Checked, Checking, CollectOptions, Collected, Digest, Error, ErrorKind,
+    Result, Traffic, Usage, Verdict, VerifyOptions, async_trait,
 };
 
-use crate::backend::{INLINE, Shared};
-use crate::blobs::Blobs;
+use crate::backend::Shared;
 use crate::collect::collect;
-use crate::record::{Place, now};
-use crate::refs::{Content, Refs};
+use crate::record::now;
+use crate::refs::{Content, Kept, Place};
+use crate::store::Store;
 
 /// How many contents are looked up at once.
 const PAGE: usize = 128;
 
-/// How many harmed paths are named of one content.
-const HARMED: usize = 10_000;
-
 /// A run of the verifier.
 struct Run {
-    refs: Arc<dyn Refs>,
-    blobs: Blobs,
+    store: Store,
     /// In nanoseconds since 1970.
     before: i64,
     after: Option<(i64, Digest)>,
@@ -45,7 +39,7 @@ impl Run {
         let content = match self.page.next() {
             Some(content) => content,
             None => {
-                let due = self.refs.due(self.before, self.after, PAGE).await?;
+                let due = self.store.refs.due(self.before, self.after, PAGE).await?;
                 self.page = due.into_iter();
                 let Some(content) = self.page.next() else { return Ok(None) };
                 content
@@ -53,42 +47,26 @@ impl Run {
         };
         self.after = Some((content.checked, content.digest));
         let Content { digest, size, .. } = content;
-        let verdict = match self.check(&content).await {
+        let verdict = match self.store.check(&content).await {
             Ok(()) => {
                 // Never before the time that the run asks for, or it would be due again in this run.
-                self.refs.checked(&digest, now().max(self.before)).await?;
+                self.store.refs.checked(&digest, now().max(self.before)).await?;
                 Verdict::Good
             }
             Err(error) if error.kind() == ErrorKind::IntegrityMismatch => {
-                if content.place == Place::Blob {
-                    self.blobs.quarantine(&digest).await?;
+                if content.place == Some(Place::Blob) {
+                    self.store.blobs.quarantine(&digest).await?;
                 }
-                let harmed = self.refs.paths_of(&digest, HARMED).await?;
-                Verdict::Bad { harmed, reason: error.message().to_owned() }
+                let harmed = self.store.refs.paths_of(&digest).await?;
+                let whole = self.store.refs.whole_of(&digest).await?;
+                let part_of = whole
+                    .and_then(|manifest| Some((manifest.digest(), manifest.offset_of(&digest)?)));
+                Verdict::Bad { harmed, part_of, reason: error.message().to_owned() }
             }
             Err(error) => return Err(error),
         };
         Ok(Some(Checked { digest, size, verdict }))
     }
-
-    async fn check(&self, content: &Content) -> Result<()> {
-        match content.place {
-            Place::Blob => self.blobs.check(&content.digest, content.size).await,
-            Place::Inline => {
-                let found = self.refs.content(&content.digest).await?;
-                let bytes = found.and_then(|(_, bytes)| bytes);
-                right(bytes.as_deref(), &content.digest)
-            }
-        }
-    }
-}
-
-fn right(bytes: Option<&[u8]>, digest: &Digest) -> Result<()> {
-    if bytes.is_some_and(|bytes| Digest::of(bytes) == *digest) {
-        return Ok(());
-    }
-    let message = format!("the stored content does not match its digest {digest}");
-    Err(Error::new(ErrorKind::IntegrityMismatch, message))
 }
 
 #[async_trait]
@@ -108,8 +86,7 @@ impl Care for Shared {
         let Some(store) = self.existing().await? else { return Ok(stream::empty().boxed()) };
         store.refs.audit().await?;
         let run = Run {
-            refs: Arc::clone(&store.refs),
-            blobs: store.blobs.clone(),
+            store: store.clone(),
             before: options.before.map_or_else(now, |before| before.saturating_mul(1_000_000)),
             after: None,
             page: Vec::new().into_iter(),
@@ -125,36 +102,20 @@ impl Care for Shared {
         }
     }
 
-    async fn content(&self, digest: &Digest) -> Result<Body> {
+    async fn content(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Body> {
         let missing =
             || Error::new(ErrorKind::NotFound, format!("no content has the digest {digest}"));
         let Some(store) = self.existing().await? else { return Err(missing()) };
         let (content, bytes) = store.refs.content(digest).await?.ok_or_else(missing)?;
-        match content.place {
-            Place::Blob => store.blobs.read(digest, content.size, (0, content.size)).await,
-            Place::Inline => {
-                right(bytes.as_deref(), digest)?;
-                Ok(Body::whole(bytes.unwrap_or_default()))
-            }
-        }
+        let range = match range {
+            None => 0..content.size,
+            Some(range) => range.resolve(content.size)?,
+        };
+        let kept = content.place.map(|place| Kept { place, bytes });
+        store.read(digest, content.size, kept, (range.start, range.end)).await
     }
 
-    async fn mend(&self, digest: &Digest, mut body: Body) -> Result<()> {
-        let store = self.made().await?;
-        let known = store.refs.content(digest).await?;
-        if known.is_some_and(|(content, _)| content.place == Place::Inline) {
-            let bytes = body.bytes(INLINE).await?;
-            right(Some(&bytes), digest)?;
-            return store.refs.mend(digest, bytes).await;
-        }
-        let mut upload = store.blobs.upload().await?;
-        while let Some(piece) = body.next().await.transpose()? {
-            upload.write(piece).await?;
-        }
-        let sealed = upload.seal().await?;
-        if sealed.digest != *digest {
-            return right(None, digest);
-        }
-        sealed.publish(&*store.refs).await.map(drop)
+    async fn mend(&self, digest: &Digest, body: Body) -> Result<()> {
+        self.made().await?.mend(digest, body).await
     }
 }

@@ -42,6 +42,8 @@ pub(crate) async fn collect(store: &Store, options: &CollectOptions) -> Result<C
         return Ok(collected);
     }
     check_limit(&collected, stored, options)?;
+    // What is damaged may say that nobody needs what somebody does.
+    store.refs.audit().await?;
     for page in garbage.chunks(PAGE) {
         collected.deleted += store.refs.collect(page.to_vec()).await?;
     }

@@ -8,6 +8,7 @@ use nexus_core::{
 };
 
 use crate::backend::{CasBackend, Options};
+use crate::chunker::ChunkSizes;
 use crate::refs::Refs;
 use crate::refs::sqlite::{Durability, SqliteRefs};
 use crate::store::{self, OpenRefs};
@@ -66,6 +67,7 @@ impl Layouts for CasLayouts {
             durable: durability == Durability::Full,
             store_id: Some(format!("cas:{}", root.display()).into()),
             refs: refs_in(root.join(STORE), durability),
+            chunking: (uri.option("chunking") == Some("cdc")).then_some(ChunkSizes::LOCAL),
             reason: reason.clone(),
         };
         let backend = CasBackend::open(plain, options).await?;

@@ -29,21 +29,30 @@
 //! |---|---|
 //! | `layouts` | which layout a mount gets, and why |
 //! | `backend`, `upload` | the verbs: what each asks of refs and blobs |
+//! | `content` | content wherever it is: read, looked at, put back |
 //! | `care` | usage, verifying, mending |
 //! | `collect` | what nobody needs, found and deleted |
 //! | `store` | how a store is made and opened |
+//! | `pins` | keeping the collector away from content on its way |
 //! | [`refs`] | which path has which content |
 //! | [`record`] | what is recorded of a path, and how damage to it shows |
 //! | `blobs` | content under its digest |
+//! | `chunker`, `chunks` | content in chunks, cut and put together |
+//! | [`manifest`] | which chunks make a content |
 //! | [`tree`] | verification of a part of a content |
 //! | `names` | what lies where in the store |
 
 mod backend;
 mod blobs;
 mod care;
+mod chunker;
+mod chunks;
 mod collect;
+mod content;
 mod layouts;
+pub mod manifest;
 mod names;
+mod pins;
 pub mod record;
 pub mod refs;
 mod store;
@@ -51,5 +60,6 @@ pub mod tree;
 mod upload;
 
 pub use backend::{CasBackend, Options};
+pub use chunker::ChunkSizes;
 pub use layouts::CasLayouts;
 pub use store::OpenRefs;

@@ -1,7 +1,7 @@
 //! Records: what a store knows of one path, as bytes that tell when they were damaged or moved.
 //!
 //! ```text
-//! format u8 | kind u8 | place u8 | version u64 | size u64 | modified i64 | digest 32
+//! format u8 | kind u8 | version u64 | size u64 | modified i64 | digest 32
 //! | content type: u32 length or u32::MAX, bytes | user: u32 count, (u32 length, bytes) twice each
 //! | check 16
 //! ```
@@ -20,22 +20,11 @@ const CONTEXT: &str = "nexus-fs 2026 ref record v1";
 const CHECK: usize = 16;
 const NO_TEXT: u32 = u32::MAX;
 
-/// Where the content of a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Beside the refs.
-    Inline,
-    /// A blob of its own.
-    Blob,
-}
-
 /// What a store knows of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRecord {
     /// Digest of the content.
     pub digest: Digest,
-    /// Where the content is.
-    pub place: Place,
     /// Its length in bytes.
     pub size: u64,
     /// When it was written, in nanoseconds since 1970.
@@ -140,10 +129,6 @@ impl FileRecord {
 
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(1);
-        bytes.push(match self.place {
-            Place::Inline => 0,
-            Place::Blob => 1,
-        });
         bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&self.size.to_le_bytes());
         bytes.extend_from_slice(&self.modified.to_le_bytes());
@@ -160,11 +145,6 @@ impl FileRecord {
     }
 
     fn decode(rest: &mut Reader<'_>) -> Option<Self> {
-        let place = match rest.byte()? {
-            0 => Place::Inline,
-            1 => Place::Blob,
-            _ => return None,
-        };
         let version = u64::from_le_bytes(rest.array()?);
         let size = u64::from_le_bytes(rest.array()?);
         let modified = i64::from_le_bytes(rest.array()?);
@@ -178,7 +158,7 @@ impl FileRecord {
             let key = rest.prefixed()?.to_owned();
             user.insert(key, rest.prefixed()?.to_owned());
         }
-        Some(Self { digest, place, size, modified, version, content_type, user })
+        Some(Self { digest, size, modified, version, content_type, user })
     }
 }
 
@@ -257,7 +237,6 @@ mod tests {
     fn file() -> FileRecord {
         FileRecord {
             digest: Digest::of(b"content"),
-            place: Place::Blob,
             size: 7,
             modified: -5,
             version: 0x1f,

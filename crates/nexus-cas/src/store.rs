@@ -32,10 +32,11 @@ struct StoreFile {
 }
 
 /// An open store.
+#[derive(Clone)]
 pub(crate) struct Store {
     pub(crate) refs: Arc<dyn Refs>,
     pub(crate) blobs: Blobs,
-    pub(crate) traffic: Counters,
+    pub(crate) traffic: Arc<Counters>,
 }
 
 /// What was written through one mount.
@@ -50,6 +51,14 @@ impl Counters {
         let (contents, total) = if new { &self.new } else { &self.known };
         contents.fetch_add(1, Ordering::Relaxed);
         total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(crate) fn merge(&self, other: &Self) {
+        for (here, there) in [(&self.new, &other.new), (&self.known, &other.known)] {
+            here.0.fetch_add(there.0.load(Ordering::Relaxed), Ordering::Relaxed);
+            here.1.fetch_add(there.1.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -110,7 +119,7 @@ async fn open_parts(
 ) -> Result<Store> {
     let blobs = Blobs::new(Arc::clone(inner), durable);
     let refs = open_refs(Arc::new(blobs.clone())).await?;
-    Ok(Store { refs, blobs, traffic: Counters::default() })
+    Ok(Store { refs, blobs, traffic: Arc::default() })
 }
 
 /// Makes a store where none is, or finishes making one. The description is written last: without it

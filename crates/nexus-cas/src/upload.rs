@@ -1,5 +1,5 @@
-//! Content that comes in pieces: kept in memory while it is small, then a blob without a name, until
-//! all of it has come.
+//! Content that comes in pieces: kept in memory while it is small, then a blob without a name, or chunks,
+//! until all of it has come.
 
 use std::sync::Arc;
 
@@ -8,8 +8,11 @@ use nexus_core::{
 };
 
 use crate::backend::{INLINE, Shared, new_file, unexpected};
-use crate::blobs::{BlobUpload, Blobs};
-use crate::refs::{Change, Outcome, Pin, Refs};
+use crate::blobs::{BlobUpload, SealedBlob};
+use crate::chunks::{ChunkUpload, SealedChunks};
+use crate::pins::Pins;
+use crate::refs::{Change, NewContent, NewFile, Outcome};
+use crate::store::Store;
 
 /// How much is collected before it is hashed and written, in bytes.
 const BATCH: usize = 1 << 20;
@@ -20,14 +23,20 @@ pub(crate) struct CasUpload {
     options: WriteOptions,
     waiting: Vec<Bytes>,
     length: usize,
-    blob: Option<BlobUpload>,
+    sink: Option<Sink>,
     failed: bool,
+}
+
+/// Where content goes that is too large for memory.
+enum Sink {
+    Blob(BlobUpload),
+    Chunks(Box<ChunkUpload>),
 }
 
 impl CasUpload {
     pub(crate) fn new(shared: Arc<Shared>, path: VfsPath, options: WriteOptions) -> Self {
-        let (waiting, length, blob) = (Vec::new(), 0, None);
-        Self { shared, path, options, waiting, length, blob, failed: false }
+        let (waiting, length, sink) = (Vec::new(), 0, None);
+        Self { shared, path, options, waiting, length, sink, failed: false }
     }
 
     fn take_waiting(&mut self) -> Bytes {
@@ -38,15 +47,34 @@ impl CasUpload {
         }
     }
 
+    /// Up to this length, in bytes, all that has come stays in memory.
+    fn in_memory(&self) -> usize {
+        self.shared.chunking.map_or(INLINE, |sizes| sizes.most)
+    }
+
+    /// Whether enough waits to be sent on its way.
+    fn is_full(&self) -> bool {
+        self.length >= BATCH && (self.sink.is_some() || self.length > self.in_memory())
+    }
+
     /// Sends what waits on its way.
     async fn flush(&mut self) -> Result<()> {
         let piece = self.take_waiting();
-        let mut blob = match self.blob.take() {
-            Some(blob) => blob,
-            None => self.shared.made().await?.blobs.upload().await?,
+        let mut sink = match self.sink.take() {
+            Some(sink) => sink,
+            None => {
+                let store = self.shared.made().await?;
+                match self.shared.chunking {
+                    Some(sizes) => Sink::Chunks(Box::new(ChunkUpload::new(store, sizes))),
+                    None => Sink::Blob(store.blobs.upload().await?),
+                }
+            }
         };
-        blob.write(piece).await?;
-        self.blob = Some(blob);
+        match &mut sink {
+            Sink::Blob(blob) => blob.write(piece).await?,
+            Sink::Chunks(chunks) => chunks.write(piece).await?,
+        }
+        self.sink = Some(sink);
         Ok(())
     }
 
@@ -59,20 +87,6 @@ impl CasUpload {
     }
 }
 
-/// A pin that is released unless the path was given its content.
-struct Pinned {
-    refs: Arc<dyn Refs>,
-    pin: Option<Pin>,
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        if let Some(pin) = self.pin.take() {
-            self.refs.release(pin);
-        }
-    }
-}
-
 #[async_trait]
 impl Upload for CasUpload {
     async fn write(&mut self, piece: Bytes) -> Result<()> {
@@ -82,7 +96,7 @@ impl Upload for CasUpload {
         self.shared.existing().await?;
         self.length += piece.len();
         self.waiting.push(piece);
-        if self.length >= BATCH {
+        if self.is_full() {
             let flushed = self.flush().await;
             flushed.map_err(|error| error.with_path(self.path.as_str()))?;
         }
@@ -97,51 +111,88 @@ impl Upload for CasUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<Metadata> {
         self.check()?;
-        if self.blob.is_none() && self.length <= INLINE {
+        if self.sink.is_none() && self.length <= self.in_memory() {
             let content = self.take_waiting();
             return self.shared.put(&self.path, content, &self.options).await;
         }
         if self.length > 0 {
             self.flush().await?;
         }
-        let Self { shared, path, options, blob, .. } = *self;
-        let blob = blob.ok_or_else(|| Error::new(ErrorKind::Closed, "the upload failed before"))?;
+        let Self { shared, path, options, sink, .. } = *self;
         shared.check_target(&path, &options.mode).await?;
         let store = shared.made().await?;
-        let sealed = blob.seal().await?;
-        let (digest, size) = (sealed.digest, sealed.size);
-        // Before the content has its name: from then on a collector may see it.
-        let pin = match store.refs.apply(Change::Pin(digest)).await? {
-            Outcome::Pinned(pin) => pin,
-            other => return Err(unexpected(&other)),
-        };
-        let mut pinned = Pinned { refs: Arc::clone(&store.refs), pin: Some(pin) };
-        let new = sealed.publish(&*store.refs).await?;
-        let mut file = new_file(digest, size, &options);
-        file.stored = Blobs::stored_size(size);
-        file.pin = Some(pin);
-        let change =
-            Change::Put { path: path.clone(), file: Box::new(file), mode: options.mode.clone() };
-        match store.refs.apply(change).await? {
-            Outcome::Stored(record) => {
-                pinned.pin = None;
-                store.traffic.add(new, size);
-                Ok(record.metadata())
-            }
-            Outcome::Missing => Err(Error::new(
-                ErrorKind::Unavailable,
-                "the content was removed while it was stored",
-            )
-            .with_path(path.as_str())
-            .with_hint("something else deletes files below `.nexus/blobs`")),
-            other => Err(unexpected(&other)),
+        let finishing = Finishing { store, path, options };
+        match sink {
+            Some(Sink::Blob(blob)) => finishing.blob(blob.seal().await?).await,
+            Some(Sink::Chunks(chunks)) => finishing.chunks(chunks.seal().await?).await,
+            None => Err(Error::new(ErrorKind::Closed, "the upload failed before")),
         }
     }
 
     async fn abort(mut self: Box<Self>) -> Result<()> {
-        match self.blob.take() {
-            Some(blob) => blob.abort().await,
+        match self.sink.take() {
+            Some(Sink::Blob(blob)) => blob.abort().await,
+            Some(Sink::Chunks(chunks)) => {
+                chunks.abort().await;
+                Ok(())
+            }
             None => Ok(()),
         }
+    }
+}
+
+/// The end of an upload: all has come, and the path is to have it.
+struct Finishing<'a> {
+    store: &'a Store,
+    path: VfsPath,
+    options: WriteOptions,
+}
+
+impl Finishing<'_> {
+    async fn blob(self, sealed: SealedBlob) -> Result<Metadata> {
+        let (digest, size) = (sealed.digest, sealed.size);
+        let mut file = new_file(digest, size, NewContent::Known, &self.options);
+        if self.store.is_chunked(&digest, size).await?
+            && let Some(metadata) = self.put(file.clone()).await?
+        {
+            sealed.abort().await?;
+            self.store.traffic.add(false, size);
+            return Ok(metadata);
+        }
+        let mut pins = Pins::new(Arc::clone(&self.store.refs));
+        pins.add(digest).await?;
+        let new = sealed.publish(&*self.store.refs).await?;
+        (file.content, file.pins) = (NewContent::Blob, pins.all());
+        let metadata = self.put(file).await?.ok_or_else(|| self.removed())?;
+        pins.released();
+        self.store.traffic.add(new, size);
+        Ok(metadata)
+    }
+
+    async fn chunks(self, sealed: SealedChunks) -> Result<Metadata> {
+        let SealedChunks { manifest, pins, traffic } = sealed;
+        let (digest, size) = (manifest.digest(), manifest.size());
+        let mut file = new_file(digest, size, NewContent::in_chunks(manifest), &self.options);
+        file.pins = pins.all();
+        let metadata = self.put(file).await?.ok_or_else(|| self.removed())?;
+        pins.released();
+        self.store.traffic.merge(&traffic);
+        Ok(metadata)
+    }
+
+    /// Gives the path the content; `None` when that is not there.
+    async fn put(&self, file: NewFile) -> Result<Option<Metadata>> {
+        let (path, mode) = (self.path.clone(), self.options.mode.clone());
+        match self.store.refs.apply(Change::Put { path, file: Box::new(file), mode }).await? {
+            Outcome::Put { record, .. } => Ok(Some(record.metadata())),
+            Outcome::Missing => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn removed(&self) -> Error {
+        Error::new(ErrorKind::Unavailable, "the content was removed while it was stored")
+            .with_path(self.path.as_str())
+            .with_hint("something else deletes files below `.nexus/blobs`")
     }
 }

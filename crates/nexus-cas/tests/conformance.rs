@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{expected, in_folder, over};
+use common::{cutting, expected, in_folder, over};
 use nexus_backend_mem::MemBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::Backend;
@@ -47,4 +47,17 @@ async fn in_a_folder_against_power_cuts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_a_folder_against_kills() {
     in_a_folder(Durability::Process).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = AtomicUsize::new(0);
+    let fresh = || async {
+        let dir = folder.path().join(cases.fetch_add(1, Ordering::Relaxed).to_string());
+        std::fs::create_dir(&dir).unwrap();
+        Arc::new(cutting(&dir).await) as Arc<dyn Backend>
+    };
+    let report = conformance::run(fresh, &expected()).await;
+    assert!(report.passed.len() > 100, "{report}");
 }

@@ -76,7 +76,7 @@ fn schemes_and_options_that_are_not_known() {
         hint: this build knows: local, mem
 
         error: mount local:///tmp?durabilty=full: unknown option `durabilty`
-        hint: `local` takes: create, durability, layout, resolver
+        hint: `local` takes: chunking, create, durability, layout, resolver
 
         error: mount local:///tmp?durability=some: option `durability` can not be `some`
         hint: `durability` is one of: process, full

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::Serialize;
 
-use crate::{Body, Digest, Result, VfsPath};
+use crate::{Body, ByteRange, Digest, Result, VfsPath};
 
 /// What a content-addressed store holds, in files and in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -43,6 +43,9 @@ pub enum Verdict {
     Bad {
         /// Every path that needs it.
         harmed: Vec<VfsPath>,
+        /// A larger content of which this is a part, and where it begins in it, in bytes: what other
+        /// stores have may be that.
+        part_of: Option<(Digest, u64)>,
         /// What is wrong, as a clause.
         reason: String,
     },
@@ -117,8 +120,9 @@ pub trait Care: Send + Sync {
     /// forced, and deletes nothing.
     async fn collect(&self, options: &CollectOptions) -> Result<Collected>;
 
-    /// The content of a digest, verified as it is read; `NotFound` when the store does not have it.
-    async fn content(&self, digest: &Digest) -> Result<Body>;
+    /// The content of a digest, or a range of it, verified as it is read; `NotFound` when the store does
+    /// not have it.
+    async fn content(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Body>;
 
     /// Puts content that is missing back. `IntegrityMismatch`, and no change, when `body` is not
     /// that content.

@@ -9,7 +9,42 @@ use nexus_core::{
     Bytes, DeleteTarget, Deleted, Digest, Result, Usage, VfsPath, WriteMode, async_trait,
 };
 
-use crate::record::{FileRecord, Place, Record};
+use crate::manifest::Manifest;
+use crate::record::{FileRecord, Record};
+
+/// Where content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Beside the refs.
+    Inline,
+    /// A blob of its own.
+    Blob,
+    /// In chunks, each a blob; the manifest is beside the refs.
+    Chunked,
+}
+
+/// Content that is where it will stay, before a path has it.
+#[derive(Clone, Debug)]
+pub enum NewContent {
+    /// The bytes themselves, to be kept beside the refs.
+    Inline(Bytes),
+    /// A blob, which is there.
+    Blob,
+    /// Chunks, which are there, and whose pins hold until the change is made.
+    Chunked(Manifest),
+    /// In chunks already; `Missing` when it no longer is.
+    Known,
+}
+
+impl NewContent {
+    /// Content whose chunks are there. One chunk is the content itself.
+    pub(crate) fn in_chunks(manifest: Manifest) -> Self {
+        match manifest.chunks() {
+            [_] => Self::Blob,
+            _ => Self::Chunked(manifest),
+        }
+    }
+}
 
 /// Content that a path is to have.
 #[derive(Clone, Debug)]
@@ -18,16 +53,23 @@ pub struct NewFile {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-    /// The bytes themselves, for content that is kept beside the refs; `None` for a blob.
-    pub inline: Option<Bytes>,
-    /// The bytes that it takes, an outboard tree included.
-    pub stored: u64,
+    /// Where it is.
+    pub content: NewContent,
     /// Media type, where one was given.
     pub content_type: Option<Box<str>>,
     /// The user's own keys and values.
     pub user: BTreeMap<String, String>,
-    /// A pin that is no longer needed once the path has the content.
-    pub pin: Option<Pin>,
+    /// Pins that are no longer needed once the path has the content.
+    pub pins: Vec<Pin>,
+}
+
+/// What is kept beside the refs of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Where the content is.
+    pub place: Place,
+    /// The content itself, or its manifest; `None` for a blob.
+    pub bytes: Option<Bytes>,
 }
 
 /// A promise that the collector keeps away from a digest, until it is released or the process that
@@ -38,7 +80,7 @@ pub struct Pin(pub(crate) i64);
 /// One change of refs; atomic.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Gives a path content. `Missing` when the content is a blob that is no longer there.
+    /// Gives a path content. `Missing` when the content is no longer there.
     Put {
         /// Where.
         path: VfsPath,
@@ -81,7 +123,12 @@ pub enum Change {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The path has the content, and this record.
-    Stored(FileRecord),
+    Put {
+        /// The record.
+        record: FileRecord,
+        /// Whether the refs knew the content before.
+        known: bool,
+    },
     /// The content is not there: put it again, then the ref.
     Missing,
     /// What the delete found.
@@ -101,8 +148,8 @@ pub struct Content {
     pub size: u64,
     /// The bytes that it takes.
     pub stored: u64,
-    /// Where it is.
-    pub place: Place,
+    /// Where it is; `None` when what is recorded of it is damaged.
+    pub place: Option<Place>,
     /// When it was last read back, in nanoseconds since 1970; 0 for never.
     pub checked: i64,
 }
@@ -125,8 +172,8 @@ pub trait Refs: Send + Sync + 'static {
     /// The record of a path. The root has none.
     async fn get(&self, path: &VfsPath) -> Result<Option<Record>>;
 
-    /// The record of a path, and its content where that is kept beside the refs; both of one moment.
-    async fn open(&self, path: &VfsPath) -> Result<Option<(Record, Option<Bytes>)>>;
+    /// The record of a path, and what is kept beside the refs of its content; both of one moment.
+    async fn open(&self, path: &VfsPath) -> Result<Option<(Record, Option<Kept>)>>;
 
     /// Up to `count` entries below `dir` that sort after `after`, by the bytes of their paths.
     async fn page(
@@ -150,14 +197,19 @@ pub trait Refs: Send + Sync + 'static {
     /// What the store holds.
     async fn usage(&self) -> Result<Usage>;
 
-    /// Every path with this content, up to `count` of them.
-    async fn paths_of(&self, digest: &Digest, count: usize) -> Result<Vec<VfsPath>>;
+    /// Every path with this content, or with a content that it is a chunk of.
+    async fn paths_of(&self, digest: &Digest) -> Result<Vec<VfsPath>>;
 
-    /// A content, if the refs know of it.
+    /// A content that this is a chunk of, if there is one.
+    async fn whole_of(&self, chunk: &Digest) -> Result<Option<Manifest>>;
+
+    /// A content, if the refs know of it, and what is kept beside them. `IntegrityMismatch` when what
+    /// is recorded of it is damaged.
     async fn content(&self, digest: &Digest) -> Result<Option<(Content, Option<Bytes>)>>;
 
     /// Up to `count` contents that some path needs and that were not read back since `before`, in
-    /// nanoseconds since 1970, the one checked longest ago first, after the place (time, digest) of the last one given.
+    /// nanoseconds since 1970, the one checked longest ago first, after the place (time, digest) of the
+    /// last one given.
     async fn due(
         &self,
         before: i64,
@@ -177,8 +229,9 @@ pub trait Refs: Send + Sync + 'static {
     /// Removes those of `digests` that nothing refers to, blobs included, exactly; answers how many.
     async fn collect(&self, digests: Vec<Digest>) -> Result<u64>;
 
-    /// Puts content beside the refs back that was damaged. The caller has checked it.
-    async fn mend(&self, digest: &Digest, content: Bytes) -> Result<()>;
+    /// Records anew where a content is that was damaged, and releases the pins. The caller has checked
+    /// the content, and put it there.
+    async fn mend(&self, file: NewFile) -> Result<()>;
 
     /// Looks at everything that the refs recorded, and fails when a part of it is damaged or gone.
     async fn audit(&self) -> Result<()>;

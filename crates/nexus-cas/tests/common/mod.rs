@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use nexus_cas::refs::Refs;
 use nexus_cas::refs::sqlite::{Durability, SqliteRefs};
-use nexus_cas::{CasBackend, OpenRefs, Options};
+use nexus_cas::{CasBackend, ChunkSizes, OpenRefs, Options};
 use nexus_core::kernel::MountRequest;
 use nexus_core::{Backend, Capabilities, Digests, Directories, Layout, ListOrder};
 
@@ -23,19 +23,35 @@ pub(crate) fn refs_in(dir: PathBuf, durability: Durability) -> OpenRefs {
     })
 }
 
+/// How a store with its refs in `dir` is mounted.
+pub(crate) fn options(dir: PathBuf, durability: Durability) -> Options {
+    Options {
+        durable: durability == Durability::Full,
+        refs: refs_in(dir, durability),
+        store_id: None,
+        chunking: None,
+        reason: "for tests".to_owned(),
+    }
+}
+
 /// A store over `inner`, with its refs in `dir`.
 pub(crate) async fn over(
     inner: Arc<dyn Backend>,
     dir: PathBuf,
     durability: Durability,
 ) -> CasBackend {
-    let options = Options {
-        durable: durability == Durability::Full,
-        refs: refs_in(dir, durability),
-        store_id: None,
-        reason: "for tests".to_owned(),
-    };
-    CasBackend::open(inner, options).await.unwrap()
+    CasBackend::open(inner, options(dir, durability)).await.unwrap()
+}
+
+/// Sizes of chunks that cut files of tests.
+pub(crate) const SMALL: ChunkSizes =
+    ChunkSizes { least: 18 << 10, average: 32 << 10, most: 64 << 10 };
+
+/// A store in the folder `root` that cuts content into small chunks.
+pub(crate) async fn cutting(root: &Path) -> CasBackend {
+    let chunking = Some(SMALL);
+    let options = Options { chunking, ..options(root.join(".nexus"), Durability::Process) };
+    CasBackend::open(plain(root).await, options).await.unwrap()
 }
 
 /// A plain local store at `root`.

@@ -11,8 +11,8 @@ use super::Kernel;
 use super::guard::Visit;
 use super::verbs::Place;
 use crate::{
-    Body, Care, Checked, Checking, CollectOptions, Collected, Digest, Error, ErrorKind, IntoPath,
-    Operation, ReadOptions, Result, Usage, Verdict, VerifyOptions, VfsPath,
+    Body, ByteRange, Care, Checked, Checking, CollectOptions, Collected, Digest, Error, ErrorKind,
+    IntoPath, Operation, ReadOptions, Result, Usage, Verdict, VerifyOptions, VfsPath,
 };
 
 /// At how many of the harmed paths a plain mount is asked for a content.
@@ -148,6 +148,17 @@ struct Missing<'a> {
     digest: Digest,
     size: u64,
     harmed: &'a [VfsPath],
+    /// A content that it is a part of, and where it begins there.
+    part_of: Option<(Digest, u64)>,
+}
+
+impl Missing<'_> {
+    /// The range that it is in the content that it is a part of.
+    fn part(&self) -> Result<Option<(Digest, ByteRange)>> {
+        let Some((whole, start)) = self.part_of else { return Ok(None) };
+        let range = ByteRange::new(start, Some(start.saturating_add(self.size)))?;
+        Ok(Some((whole, range)))
+    }
 }
 
 /// What came of trying to put a content back.
@@ -182,8 +193,8 @@ impl Judge {
         let Checked { digest, size, verdict } = checked;
         let outcome = match verdict {
             Verdict::Good => Outcome::Good,
-            Verdict::Bad { harmed, reason } => {
-                let missing = Missing { digest, size, harmed: &harmed };
+            Verdict::Bad { harmed, part_of, reason } => {
+                let missing = Missing { digest, size, harmed: &harmed, part_of };
                 let mending = self.mend(&missing).await?;
                 let at = self.visit.ticket.at();
                 let harmed = || harmed.iter().map(|path| at.concat(path)).collect::<Result<_>>();
@@ -223,17 +234,33 @@ impl Judge {
     async fn mend_from(&self, other: &Visit, missing: &Missing<'_>) -> Result<Option<Result<()>>> {
         let backend = other.ticket.backend();
         if let Some(care) = backend.care() {
-            return match care.content(&missing.digest).await {
+            if let Ok(body) = care.content(&missing.digest, None).await
+                && let Some(taken) = self.take(other, missing, body).await?
+            {
+                return Ok(Some(taken));
+            }
+            let Some((whole, range)) = missing.part()? else { return Ok(None) };
+            return match care.content(&whole, Some(range)).await {
                 Ok(body) => self.take(other, missing, body).await,
                 Err(_) => Ok(None),
             };
         }
+        // What paths have is the content itself, or the one that it is a part of.
+        let part = missing.part()?;
+        let (wanted, size) = match part {
+            Some((whole, _)) => (whole, None),
+            None => (missing.digest, Some(missing.size)),
+        };
+        let options = match part {
+            Some((_, range)) => ReadOptions::range(range),
+            None => ReadOptions::default(),
+        };
         let mut tried = 0;
         for path in missing.harmed.iter().take(LOOKED_AT) {
             let Ok(metadata) = backend.stat(path).await else { continue };
             let promising = match metadata.digest {
-                Some(digest) => digest == missing.digest,
-                None => metadata.is_file() && metadata.size == Some(missing.size),
+                Some(digest) => digest == wanted,
+                None => metadata.is_file() && (size.is_none() || metadata.size == size),
             };
             if !promising {
                 continue;
@@ -242,7 +269,7 @@ impl Judge {
                 return Ok(None);
             }
             tried += 1;
-            let Ok(object) = backend.read(path, &ReadOptions::default()).await else { continue };
+            let Ok(object) = backend.read(path, &options).await else { continue };
             if let Some(taken) = self.take(other, missing, object.body).await? {
                 return Ok(Some(taken));
             }

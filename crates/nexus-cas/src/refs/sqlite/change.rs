@@ -4,14 +4,17 @@
 //! transaction with it.
 
 use nexus_core::{
-    Bytes, DeleteTarget, Deleted, Digest, Error, ErrorKind, Operation, Result, VfsPath, WriteMode,
+    DeleteTarget, Deleted, Digest, Error, ErrorKind, Operation, Result, VfsPath, WriteMode,
 };
 use rusqlite::{Connection, params};
 
 use super::schema::from_sqlite;
-use super::{meta, read};
-use crate::record::{FileRecord, Place, Record, now};
-use crate::refs::{Change, NewFile, Outcome, Pin, Probe};
+use super::{contents, meta, read};
+use crate::backend::INLINE;
+use crate::blobs::Blobs;
+use crate::manifest::Chunk;
+use crate::record::{FileRecord, Record, now};
+use crate::refs::{Change, Content, NewContent, NewFile, Outcome, Pin, Place, Probe};
 
 /// Why a change was not made.
 pub(super) enum Fault {
@@ -123,7 +126,7 @@ impl Changes<'_> {
     pub(super) fn make(&mut self, change: &Change) -> Done<Outcome> {
         match change {
             Change::Put { path, file, mode } => self.put(path, file, mode),
-            Change::Copy { from, to, mode } => self.copy(from, to, mode).map(Outcome::Stored),
+            Change::Copy { from, to, mode } => self.copy(from, to, mode),
             Change::Rename { from, to, mode } => {
                 self.rename(from, to, mode).map(|()| Outcome::Done)
             }
@@ -167,15 +170,17 @@ impl Changes<'_> {
         }
     }
 
-    /// Content beside the refs goes with the last path that has it.
+    /// What is beside the refs of a content goes with the last path that has it.
     fn forget(&mut self, file: &FileRecord) -> Done<()> {
-        if file.place == Place::Inline {
-            self.connection
-                .prepare_cached(
-                    "DELETE FROM contents WHERE digest = ?1 AND content IS NOT NULL \
-                     AND NOT EXISTS (SELECT 1 FROM refs WHERE digest = ?1)",
-                )?
-                .execute([file.digest.as_bytes()])?;
+        let gone = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM contents WHERE digest = ?1 AND content IS NOT NULL \
+                 AND NOT EXISTS (SELECT 1 FROM refs WHERE digest = ?1)",
+            )?
+            .execute([file.digest.as_bytes()])?;
+        if gone > 0 && file.size > INLINE as u64 {
+            contents::forget_chunks(self.connection, &file.digest)?;
         }
         Ok(())
     }
@@ -215,39 +220,102 @@ impl Changes<'_> {
 
     fn put(&mut self, path: &VfsPath, file: &NewFile, mode: &WriteMode) -> Done<Outcome> {
         let old = self.check_target(path, mode)?;
-        if file.inline.is_none() && !self.probe.is_there(&file.digest, file.size)? {
+        let known = contents::look_up(self.connection, &file.digest)?;
+        let known = known.and_then(|content| content.place);
+        if !self.keep(file, known)? {
             return Ok(Outcome::Missing);
         }
-        self.keep(file)?;
-        if let Some(pin) = file.pin {
-            self.unpin(pin)?;
+        for pin in &file.pins {
+            self.unpin(*pin)?;
         }
         let record = FileRecord {
             digest: file.digest,
-            place: if file.inline.is_some() { Place::Inline } else { Place::Blob },
             size: file.size,
             modified: now(),
             version: 0,
             content_type: file.content_type.clone(),
             user: file.user.clone(),
         };
-        self.put_record(path, record, old.as_ref()).map(Outcome::Stored)
+        let record = self.put_record(path, record, old.as_ref())?;
+        Ok(Outcome::Put { record, known: known.is_some() })
     }
 
-    /// Makes sure that the content is known, and, beside the refs, that it is there.
-    fn keep(&mut self, file: &NewFile) -> Done<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO contents (digest, size, stored, checked, content) \
-                 VALUES (?, ?, ?, 0, ?) ON CONFLICT (digest) DO NOTHING",
-            )?
-            .execute(params![
-                file.digest.as_bytes(),
-                file.size as i64,
-                file.stored as i64,
-                file.inline.as_ref().map(Bytes::as_ref),
-            ])
-            .map(drop)?;
+    /// Makes sure that the content is known, in the place where it is; answers whether it is there.
+    fn keep(&mut self, file: &NewFile, known: Option<Place>) -> Done<bool> {
+        let (digest, size) = (&file.digest, file.size);
+        Ok(match (&file.content, known) {
+            (NewContent::Inline(_), Some(Place::Inline)) => true,
+            (NewContent::Inline(_), _) => {
+                self.record(file)?;
+                true
+            }
+            (NewContent::Blob, known) => {
+                let there = self.probe.is_there(digest, size)?;
+                if there && known != Some(Place::Blob) {
+                    self.record(file)?;
+                }
+                there
+            }
+            (NewContent::Known, known) => known == Some(Place::Chunked),
+            // Kept whole by another mount: one form is enough.
+            (NewContent::Chunked(_), Some(Place::Blob)) if self.probe.is_there(digest, size)? => {
+                true
+            }
+            (NewContent::Chunked(_), _) => {
+                self.record(file)?;
+                true
+            }
+        })
+    }
+
+    /// Records where a content is, over what was recorded before.
+    pub(super) fn record(&mut self, file: &NewFile) -> Done<()> {
+        let mut content = Content {
+            digest: file.digest,
+            size: file.size,
+            stored: file.size,
+            checked: 0,
+            place: Some(Place::Inline),
+        };
+        let (connection, digest) = (self.connection, &file.digest);
+        contents::forget_chunks(connection, digest)?;
+        match &file.content {
+            NewContent::Inline(bytes) => contents::put(connection, &content, Some(bytes))?,
+            NewContent::Known => {}
+            NewContent::Blob => {
+                content.place = Some(Place::Blob);
+                content.stored = Blobs::stored_size(file.size);
+                contents::put(connection, &content, None)?;
+            }
+            NewContent::Chunked(manifest) => {
+                let bytes = manifest.encode();
+                content.place = Some(Place::Chunked);
+                content.stored = bytes.len() as u64;
+                contents::put(connection, &content, Some(&bytes))?;
+                contents::put_chunks(connection, manifest)?;
+                for chunk in manifest.chunks() {
+                    self.record_chunk(chunk)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A chunk is a content as well: it is checked, and counted, by itself.
+    fn record_chunk(&mut self, chunk: &Chunk) -> Done<()> {
+        let known = contents::look_up(self.connection, &chunk.digest)?;
+        if known.is_some_and(|known| known.place == Some(Place::Blob)) {
+            return Ok(());
+        }
+        let size = u64::from(chunk.length);
+        let content = Content {
+            digest: chunk.digest,
+            size,
+            stored: Blobs::stored_size(size),
+            checked: 0,
+            place: Some(Place::Blob),
+        };
+        contents::put(self.connection, &content, None)?;
         Ok(())
     }
 
@@ -288,11 +356,12 @@ impl Changes<'_> {
         }
     }
 
-    fn copy(&mut self, from: &VfsPath, to: &VfsPath, mode: &WriteMode) -> Done<FileRecord> {
+    fn copy(&mut self, from: &VfsPath, to: &VfsPath, mode: &WriteMode) -> Done<Outcome> {
         let mut file = self.file(from)?;
         let old = self.check_target(to, mode)?;
         file.modified = now();
-        self.put_record(to, file, old.as_ref())
+        let record = self.put_record(to, file, old.as_ref())?;
+        Ok(Outcome::Put { record, known: true })
     }
 
     fn rename(&mut self, from: &VfsPath, to: &VfsPath, mode: &WriteMode) -> Done<()> {
@@ -408,7 +477,7 @@ impl Changes<'_> {
         Ok(Pin(self.connection.last_insert_rowid()))
     }
 
-    fn unpin(&mut self, pin: Pin) -> Done<()> {
+    pub(super) fn unpin(&mut self, pin: Pin) -> Done<()> {
         self.connection.prepare_cached("DELETE FROM pins WHERE id = ?")?.execute([pin.0])?;
         Ok(())
     }

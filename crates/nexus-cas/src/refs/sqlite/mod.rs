@@ -8,6 +8,7 @@
 //! - `change`: what each change checks and writes
 //! - `writer`: groups of changes, and what is collected
 //! - `owner`: who made a pin, and whether it lives
+//! - `contents`: rows of contents, and what their chunks are
 //! - `meta`: what is recorded of the whole store
 //! - `boot`: since when blobs can be relied on
 //! - `backup`: copies of the refs
@@ -16,6 +17,7 @@
 mod backup;
 mod boot;
 mod change;
+mod contents;
 mod meta;
 mod owner;
 mod read;
@@ -35,7 +37,8 @@ use self::owner::Owner;
 use self::reserve::Reserve;
 pub use self::schema::Durability;
 use self::writer::{Ask, Gate, Job, Writer, locked};
-use super::{Change, Content, Outcome, Pin, Probe, Refs};
+use super::{Change, Content, Kept, NewFile, Outcome, Pin, Probe, Refs};
+use crate::manifest::Manifest;
 use crate::record::Record;
 
 /// The name of the database in the directory of the store.
@@ -172,9 +175,13 @@ impl Refs for SqliteRefs {
         self.read(move |connection| read::get(connection, &path)).await
     }
 
-    async fn open(&self, path: &VfsPath) -> Result<Option<(Record, Option<Bytes>)>> {
+    async fn open(&self, path: &VfsPath) -> Result<Option<(Record, Option<Kept>)>> {
         let path = path.clone();
-        self.read(move |connection| read::open(connection, &path)).await
+        self.read(move |connection| {
+            let snapshot = connection.unchecked_transaction().map_err(schema::from_sqlite)?;
+            read::open(&snapshot, &path)
+        })
+        .await
     }
 
     async fn page(
@@ -211,14 +218,19 @@ impl Refs for SqliteRefs {
         self.read(read::usage).await
     }
 
-    async fn paths_of(&self, digest: &Digest, count: usize) -> Result<Vec<VfsPath>> {
+    async fn paths_of(&self, digest: &Digest) -> Result<Vec<VfsPath>> {
         let digest = *digest;
-        self.read(move |connection| read::paths_of(connection, &digest, count)).await
+        self.read(move |connection| read::paths_of(connection, &digest)).await
+    }
+
+    async fn whole_of(&self, chunk: &Digest) -> Result<Option<Manifest>> {
+        let chunk = *chunk;
+        self.read(move |connection| contents::whole_of(connection, &chunk)).await
     }
 
     async fn content(&self, digest: &Digest) -> Result<Option<(Content, Option<Bytes>)>> {
         let digest = *digest;
-        self.read(move |connection| read::content(connection, &digest)).await
+        self.read(move |connection| contents::get(connection, &digest)).await
     }
 
     async fn due(
@@ -247,9 +259,8 @@ impl Refs for SqliteRefs {
         self.ask(|reply| Job::Collect(digests, reply)).await?
     }
 
-    async fn mend(&self, digest: &Digest, content: Bytes) -> Result<()> {
-        let digest = *digest;
-        self.ask(|reply| Job::Mend(digest, content, reply)).await?
+    async fn mend(&self, file: NewFile) -> Result<()> {
+        self.ask(|reply| Job::Mend(Box::new(file), reply)).await?
     }
 
     async fn audit(&self) -> Result<()> {

@@ -1,12 +1,13 @@
 //! Reading refs: every row is checked before it is believed.
 
-use nexus_core::{Bytes, Digest, Error, ErrorKind, Result, Usage, VfsPath};
+use nexus_core::{Digest, Error, ErrorKind, Result, Usage, VfsPath};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::change::Totals;
+use super::contents::{self, COLUMNS, content_of};
 use super::schema::from_sqlite;
-use crate::record::{Place, Record, damaged};
-use crate::refs::Content;
+use crate::record::{Record, damaged};
+use crate::refs::{Content, Kept};
 
 pub(super) fn get(connection: &Connection, path: &VfsPath) -> Result<Option<Record>> {
     let row = connection
@@ -18,24 +19,17 @@ pub(super) fn get(connection: &Connection, path: &VfsPath) -> Result<Option<Reco
     row.map(|(digest, record)| decode(path.as_str(), digest, record)).transpose()
 }
 
+/// Both must be of one moment: `connection` is in a transaction.
 pub(super) fn open(
     connection: &Connection,
     path: &VfsPath,
-) -> Result<Option<(Record, Option<Bytes>)>> {
-    let row = connection
-        .prepare_cached(
-            "SELECT r.digest, r.record, c.content FROM refs r \
-             LEFT JOIN contents c ON c.digest = r.digest WHERE r.path = ?",
-        )
-        .and_then(|mut found| {
-            let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            found.query_row([path.as_str()], columns).optional()
-        })
-        .map_err(from_sqlite)?;
-    let Some((digest, record, content)) = row else { return Ok(None) };
-    let record = decode(path.as_str(), digest, record)?;
-    let content: Option<Vec<u8>> = content;
-    Ok(Some((record, content.map(Bytes::from))))
+) -> Result<Option<(Record, Option<Kept>)>> {
+    let Some(record) = get(connection, path)? else { return Ok(None) };
+    let kept = match record.file() {
+        Some(file) => contents::kept(connection, &file.digest)?,
+        None => None,
+    };
+    Ok(Some((record, kept)))
 }
 
 fn decode(path: &str, digest: Option<Vec<u8>>, record: Vec<u8>) -> Result<Record> {
@@ -150,48 +144,19 @@ pub(super) fn usage(connection: &Connection) -> Result<Usage> {
     })
 }
 
-pub(super) fn paths_of(
-    connection: &Connection,
-    digest: &Digest,
-    count: usize,
-) -> Result<Vec<VfsPath>> {
+pub(super) fn paths_of(connection: &Connection, digest: &Digest) -> Result<Vec<VfsPath>> {
     let paths = connection
-        .prepare_cached("SELECT path FROM refs WHERE digest = ? ORDER BY path LIMIT ?")
+        .prepare_cached(
+            "SELECT path FROM refs WHERE digest = ?1 \
+             UNION SELECT path FROM refs WHERE digest IN \
+             (SELECT content FROM chunks WHERE chunk = ?1) ORDER BY path",
+        )
         .and_then(|mut statement| {
-            let rows =
-                statement.query_map(params![digest.as_bytes(), count as i64], |r| r.get(0))?;
+            let rows = statement.query_map([digest.as_bytes()], |row| row.get(0))?;
             rows.collect::<rusqlite::Result<Vec<String>>>()
         })
         .map_err(from_sqlite)?;
     paths.iter().map(|path| VfsPath::parse(path).map_err(|_| damaged(path))).collect()
-}
-
-const CONTENT: &str = "SELECT digest, size, stored, checked, content IS NOT NULL";
-
-fn content_of(row: &Row<'_>) -> rusqlite::Result<Content> {
-    Ok(Content {
-        digest: Digest::from_bytes(row.get(0)?),
-        size: row.get::<_, i64>(1)? as u64,
-        stored: row.get::<_, i64>(2)? as u64,
-        checked: row.get(3)?,
-        place: if row.get(4)? { Place::Inline } else { Place::Blob },
-    })
-}
-
-pub(super) fn content(
-    connection: &Connection,
-    digest: &Digest,
-) -> Result<Option<(Content, Option<Bytes>)>> {
-    connection
-        .prepare_cached(&format!("{CONTENT}, content FROM contents WHERE digest = ?"))
-        .and_then(|mut found| {
-            let columns = |row: &Row<'_>| {
-                let bytes: Option<Vec<u8>> = row.get(5)?;
-                Ok((content_of(row)?, bytes.map(Bytes::from)))
-            };
-            found.query_row([digest.as_bytes()], columns).optional()
-        })
-        .map_err(from_sqlite)
 }
 
 pub(super) fn due(
@@ -203,8 +168,9 @@ pub(super) fn due(
     let (time, digest) = after.map_or((-1, [0; 32]), |(time, digest)| (time, *digest.as_bytes()));
     connection
         .prepare_cached(&format!(
-            "{CONTENT} FROM contents WHERE checked < ?1 AND (checked, digest) > (?2, ?3) \
-             AND EXISTS (SELECT 1 FROM refs WHERE refs.digest = contents.digest) \
+            "SELECT {COLUMNS} FROM contents WHERE checked < ?1 AND (checked, digest) > (?2, ?3) \
+             AND (EXISTS (SELECT 1 FROM refs WHERE refs.digest = contents.digest) \
+             OR EXISTS (SELECT 1 FROM chunks WHERE chunk = contents.digest)) \
              ORDER BY checked, digest LIMIT ?4"
         ))
         .and_then(|mut statement| {
@@ -225,6 +191,7 @@ pub(super) fn unreferenced(
         .prepare_cached(
             "SELECT digest FROM contents WHERE digest > ? \
              AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.digest = contents.digest) \
+             AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunk = contents.digest) \
              ORDER BY digest LIMIT ?",
         )
         .and_then(|mut statement| {
@@ -234,7 +201,8 @@ pub(super) fn unreferenced(
         .map_err(from_sqlite)
 }
 
-/// Looks at every row, and compares with the totals what they amount to.
+/// Looks at every row, by itself and through the index, and compares with the totals what they amount
+/// to.
 pub(super) fn audit(connection: &Connection) -> Result<()> {
     let mut found = Totals::default();
     // One snapshot for both.
@@ -242,12 +210,28 @@ pub(super) fn audit(connection: &Connection) -> Result<()> {
     let mut statement =
         connection.prepare("SELECT path, digest, record FROM refs").map_err(from_sqlite)?;
     let mut rows = statement.query([]).map_err(from_sqlite)?;
+    // What the collector goes by.
+    let mut indexed = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM refs INDEXED BY refs_digest WHERE digest = ? AND path = ?) \
+             AND EXISTS (SELECT 1 FROM refs WHERE path = ?2)",
+        )
+        .map_err(from_sqlite)?;
     while let Some(row) = rows.next().map_err(from_sqlite)? {
         let path: String = row.get(0).map_err(from_sqlite)?;
         let encoded = blob(row, 2)?;
         let record = decode(&path, row.get(1).map_err(from_sqlite)?, encoded.clone())?;
         found.add(&record, &encoded);
+        if let Some(file) = record.file() {
+            let known: bool = indexed
+                .query_row(params![file.digest.as_bytes(), path], |row| row.get(0))
+                .map_err(from_sqlite)?;
+            if !known {
+                return Err(damaged(&path));
+            }
+        }
     }
+    contents::audit(connection)?;
     let found = Totals { version: expected.version, ..found };
     if found == expected {
         return Ok(());

@@ -21,8 +21,10 @@ CREATE TABLE refs (path TEXT PRIMARY KEY, digest BLOB, record BLOB NOT NULL) WIT
 CREATE INDEX refs_digest ON refs (digest) WHERE digest IS NOT NULL;
 CREATE TABLE contents (
     digest BLOB PRIMARY KEY, size INTEGER NOT NULL, stored INTEGER NOT NULL,
-    checked INTEGER NOT NULL, content BLOB);
+    checked INTEGER NOT NULL, place INTEGER NOT NULL, seal BLOB NOT NULL, content BLOB);
 CREATE INDEX contents_checked ON contents (checked, digest);
+CREATE TABLE chunks (content BLOB, chunk BLOB, PRIMARY KEY (content, chunk)) WITHOUT ROWID;
+CREATE INDEX chunks_chunk ON chunks (chunk);
 CREATE TABLE pins (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, owner TEXT NOT NULL);
 CREATE INDEX pins_digest ON pins (digest);
 ";
@@ -91,6 +93,10 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 pub(super) fn from_sqlite(error: rusqlite::Error) -> Error {
     let code = match &error {
         rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code & 0xff,
+        // A value of another type or length than was ever stored.
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => ffi::SQLITE_CORRUPT,
         _ => -1,
     };
     let (kind, message) = match code {

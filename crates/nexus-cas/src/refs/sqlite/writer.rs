@@ -4,16 +4,17 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use nexus_core::{Bytes, Digest, Error, ErrorKind, Result};
-use rusqlite::{Connection, TransactionBehavior, ffi, params};
+use nexus_core::{Digest, Error, ErrorKind, Result};
+use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
 use tokio::sync::oneshot;
 
 use super::backup::Backups;
 use super::change::{Changes, Fault, Totals};
+use super::contents;
 use super::owner;
 use super::reserve::Reserve;
 use super::schema::from_sqlite;
-use crate::refs::{Change, Outcome, Probe};
+use crate::refs::{Change, NewFile, Outcome, Place, Probe};
 
 /// The most changes of one transaction.
 const GROUP: usize = 256;
@@ -22,7 +23,7 @@ const GROUP: usize = 256;
 pub(super) enum Job {
     Change(Ask),
     Checked(Digest, i64, oneshot::Sender<Result<()>>),
-    Mend(Digest, Bytes, oneshot::Sender<Result<()>>),
+    Mend(Box<NewFile>, oneshot::Sender<Result<()>>),
     Collect(Vec<Digest>, oneshot::Sender<Result<u64>>),
     Close(oneshot::Sender<()>),
 }
@@ -86,8 +87,8 @@ impl Writer {
                     // Whoever asked may be gone; the check was made all the same.
                     let _ = reply.send(self.checked(&digest, at));
                 }
-                Job::Mend(digest, content, reply) => {
-                    let _ = reply.send(self.mend(&digest, &content));
+                Job::Mend(file, reply) => {
+                    let _ = reply.send(self.mend(&file));
                 }
                 Job::Collect(digests, reply) => {
                     if !reply.is_closed() {
@@ -188,22 +189,31 @@ impl Writer {
         if self.distrusted {
             return Err(distrusted());
         }
-        self.connection
-            .prepare_cached("UPDATE contents SET checked = ? WHERE digest = ?")
-            .and_then(|mut update| update.execute(params![at, digest.as_bytes()]))
-            .map(drop)
-            .map_err(from_sqlite)
+        let transaction = self.begin()?;
+        contents::set_checked(&transaction, digest, at)?;
+        transaction.commit().map_err(from_sqlite)
     }
 
-    fn mend(&mut self, digest: &Digest, content: &[u8]) -> Result<()> {
+    fn mend(&mut self, file: &NewFile) -> Result<()> {
         if self.distrusted {
             return Err(distrusted());
         }
-        self.connection
-            .prepare_cached("UPDATE contents SET content = ? WHERE digest = ?")
-            .and_then(|mut update| update.execute(params![content, digest.as_bytes()]))
-            .map(drop)
-            .map_err(from_sqlite)
+        let (owner, probe) = (self.owner.name().to_owned(), Arc::clone(&self.probe));
+        let transaction = self.begin()?;
+        let totals = Totals::default();
+        let mut changes =
+            Changes { connection: &transaction, totals, owner: &owner, probe: &*probe };
+        changes.record(file)?;
+        for pin in &file.pins {
+            changes.unpin(*pin)?;
+        }
+        let committed = transaction.commit();
+        self.trust(committed)
+    }
+
+    fn begin(&mut self) -> Result<Transaction<'_>> {
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        begun.map_err(from_sqlite)
     }
 
     /// Removes what nothing refers to, blobs and rows, while no other writer can commit. Blobs go
@@ -233,7 +243,7 @@ impl Writer {
         self.probe.remove(&needless)?;
         for digest in &needless {
             transaction
-                .prepare_cached("DELETE FROM contents WHERE digest = ?")
+                .prepare_cached("DELETE FROM contents WHERE digest = ? AND content IS NULL")
                 .and_then(|mut delete| delete.execute([digest.as_bytes()]))
                 .map_err(from_sqlite)?;
         }
@@ -248,19 +258,26 @@ fn frees(change: &Change) -> bool {
     matches!(change, Change::Delete(_) | Change::RemoveDir(_) | Change::Unpin(_))
 }
 
-/// Which of these no path has and no pin keeps.
+/// Which of these blobs no path has, no content is made of, and no pin keeps. A blob whose content paths
+/// have in chunks is one too many.
 pub(super) fn unneeded(connection: &Connection, digests: &[Digest]) -> Result<Vec<Digest>> {
     let mut statement = connection
         .prepare_cached(
-            "SELECT NOT EXISTS (SELECT 1 FROM refs WHERE digest = ?1) \
-             AND NOT EXISTS (SELECT 1 FROM pins WHERE digest = ?1)",
+            "SELECT EXISTS (SELECT 1 FROM pins WHERE digest = ?1) \
+             OR EXISTS (SELECT 1 FROM chunks WHERE chunk = ?1), \
+             EXISTS (SELECT 1 FROM refs WHERE digest = ?1)",
         )
         .map_err(from_sqlite)?;
     let mut needless = Vec::new();
     for digest in digests {
-        let unneeded: bool =
-            statement.query_row([digest.as_bytes()], |row| row.get(0)).map_err(from_sqlite)?;
-        if unneeded {
+        let (kept, has_path): (bool, bool) = statement
+            .query_row([digest.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(from_sqlite)?;
+        let in_chunks = || -> Result<bool> {
+            let content = contents::look_up(connection, digest)?;
+            Ok(content.is_some_and(|content| content.place == Some(Place::Chunked)))
+        };
+        if !kept && (!has_path || in_chunks()?) {
             needless.push(*digest);
         }
     }
