@@ -65,7 +65,11 @@ impl Run {
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Checked { digest, size, verdict }))
+        let read = match content.place {
+            Some(Place::Chunked) => content.stored,
+            _ => size,
+        };
+        Ok(Some(Checked { digest, size, read, verdict }))
     }
 }
 

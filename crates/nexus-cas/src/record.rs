@@ -155,8 +155,12 @@ impl FileRecord {
         };
         let mut user = BTreeMap::new();
         for _ in 0..u32::from_le_bytes(rest.array()?) {
-            let key = rest.prefixed()?.to_owned();
-            user.insert(key, rest.prefixed()?.to_owned());
+            let (key, value) = (rest.prefixed()?, rest.prefixed()?);
+            // Each key once, in order: a record has one form.
+            if user.last_key_value().is_some_and(|(last, _): (&String, _)| last.as_str() >= key) {
+                return None;
+            }
+            user.insert(key.to_owned(), value.to_owned());
         }
         Some(Self { digest, size, modified, version, content_type, user })
     }
@@ -264,6 +268,24 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(Record::decode("/a/b", &damaged).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn keys_that_repeat_or_are_out_of_order_are_damage() {
+        let user: BTreeMap<_, _> =
+            ["a", "b"].map(|key| (key.to_owned(), key.to_owned())).into_iter().collect();
+        let bytes = Record::File(FileRecord { user, ..file() }).encode("/a");
+        let body = &bytes[..bytes.len() - CHECK];
+        // The last four texts of one byte, each behind its length.
+        let first_key = body.len() - 4 * 5 + 4;
+        for key in [b'b', b'c'] {
+            let mut changed = body.to_vec();
+            changed[first_key] = key;
+            let check = check("/a", &changed);
+            changed.extend_from_slice(&check);
+            let error = Record::decode("/a", &changed).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::IntegrityMismatch);
         }
     }
 

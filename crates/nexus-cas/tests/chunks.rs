@@ -188,11 +188,12 @@ async fn a_damaged_chunk_is_never_served_and_is_named_by_what_it_is_part_of() {
     let error = read(&store, "/d/a").await.unwrap_err();
     assert_eq!((error.kind(), error.path()), (ErrorKind::IntegrityMismatch, Some("/d/a")));
     let found = bad(&store).await;
-    let [Checked { digest, size, verdict: Verdict::Bad { harmed, part_of, .. } }] = &found[..]
-    else {
+    let [Checked { digest, size, read: bytes_read, verdict }] = &found[..] else {
         panic!("{found:?}");
     };
-    assert_eq!((*digest, *size), (Digest::of(&good), good.len() as u64));
+    let Verdict::Bad { harmed, part_of, .. } = verdict else { panic!("{verdict:?}") };
+    let length = good.len() as u64;
+    assert_eq!((*digest, *size, *bytes_read), (Digest::of(&good), length, length));
     assert_eq!(harmed[..], [path("/d/a"), path("/d/b")]);
     assert_eq!(*part_of, Some((Digest::of(&whole), 0)));
     let care = store.care().unwrap();

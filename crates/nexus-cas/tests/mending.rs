@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{over, plain};
+use common::{SMALL, cutting, options, plain};
 use futures_util::StreamExt;
 use nexus_backend_mem::MemBackend;
 use nexus_cas::refs::sqlite::Durability;
+use nexus_cas::{CasBackend, ChunkSizes, Options};
 use nexus_core::kernel::{Outcome, Verified};
 use nexus_core::{Backend, Digest, Error, ErrorKind, Kernel, Registry, Result, WriteOptions};
 use nexus_testkit::fault::{FaultBackend, Point};
@@ -25,10 +26,15 @@ struct Fixture {
 }
 
 async fn fixture() -> Fixture {
+    fixture_cutting(None).await
+}
+
+async fn fixture_cutting(chunking: Option<ChunkSizes>) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let below = FaultBackend::new(plain(folder.path()).await);
     let dir = folder.path().join(".nexus");
-    let store = over(Arc::clone(&below) as _, dir, Durability::Process).await;
+    let options = Options { chunking, ..options(dir, Durability::Process) };
+    let store = CasBackend::open(Arc::clone(&below) as _, options).await.unwrap();
     let kernel = Kernel::builder(Registry::default()).close_deadline(Duration::ZERO).build();
     kernel.attach("/store", Arc::new(store)).await.unwrap();
     Fixture { folder, below, kernel }
@@ -180,6 +186,61 @@ async fn a_copy_without_a_digest_is_tried_when_its_size_is_right() {
     assert!(matches!(&outcomes[..], [Outcome::Mended { .. }]), "{outcomes:?}");
     assert_eq!(other.count(Point::Read), 2, "one of the wrong size was read");
     assert_eq!(f.read("/store/b").await, content(7));
+}
+
+/// Overwrites the first byte of the chunk that `content` begins with.
+fn damage_first_chunk(store: &Path, content: &[u8]) {
+    let dirs = std::fs::read_dir(store.join(".nexus/blobs")).unwrap();
+    let files = dirs.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap());
+    let chunk = files
+        .map(|file| file.unwrap().path())
+        .find(|file| content.starts_with(&std::fs::read(file).unwrap()))
+        .unwrap();
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(chunk, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_is_mended_from_whatever_has_what_it_is_part_of() {
+    let random = |seed: u8, size| {
+        let mut bytes = vec![0; size];
+        blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    let (whole, start) = (random(1, 500_000), random(2, 50_000));
+    let longer = [&start[..], &whole[..]].concat();
+    let f = fixture_cutting(Some(SMALL)).await;
+    f.put("/store/d/a", whole.clone()).await;
+    f.put("/store/d/longer", longer.clone()).await;
+
+    // Plain files, that know no digest, and one at the other path that has it elsewhere.
+    let files = tempfile::tempdir().unwrap();
+    std::fs::create_dir(files.path().join("d")).unwrap();
+    std::fs::write(files.path().join("d/a"), &longer).unwrap();
+    std::fs::write(files.path().join("d/longer"), &longer).unwrap();
+    f.attach("/plain", plain(files.path()).await).await;
+    damage_first_chunk(f.folder.path(), &longer);
+    let outcomes = f.outcomes().await;
+    assert!(matches!(&outcomes[..], [Outcome::Mended { .. }]), "{outcomes:?}");
+    assert_eq!(f.read("/store/d/longer").await, longer);
+    f.kernel.unmount("/plain").await.unwrap();
+
+    // A store that has the whole in one piece, and one that has it in chunks.
+    for chunking in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let other = match chunking {
+            false => common::in_folder(folder.path(), Durability::Process).await,
+            true => cutting(folder.path()).await,
+        };
+        f.kernel.attach("/other", Arc::new(other)).await.unwrap();
+        f.put("/other/elsewhere", whole.clone()).await;
+        damage_first_chunk(f.folder.path(), &whole);
+        let outcomes = f.outcomes().await;
+        assert!(matches!(&outcomes[..], [Outcome::Mended { .. }]), "{chunking} {outcomes:?}");
+        assert_eq!(f.read("/store/d/a").await, whole);
+        f.kernel.unmount("/other").await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

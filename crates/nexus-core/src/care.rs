@@ -58,6 +58,9 @@ pub struct Checked {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// How many bytes were read of it. Of a content in chunks it is what lists them, as each of them is a
+    /// content that is read for itself.
+    pub read: u64,
     /// What was found.
     pub verdict: Verdict,
 }

@@ -29,7 +29,7 @@ pub(crate) async fn verify(
     let (mut unmended, mut hint) = (0_u64, None);
     while let Some(verified) = checking.next().await {
         let verified = verified?;
-        read += verified.size;
+        read += verified.read;
         let digest = verified.digest;
         let (what, line, paths) = match verified.outcome {
             Outcome::Good => {

@@ -59,6 +59,8 @@ pub struct Verified {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// How many bytes were read of it: fewer than its size where its chunks are read for themselves.
+    pub read: u64,
     /// What was found and done.
     pub outcome: Outcome,
 }
@@ -190,7 +192,7 @@ impl Run {
 
 impl Judge {
     async fn verdict(&self, checked: Checked) -> Result<Verified> {
-        let Checked { digest, size, verdict } = checked;
+        let Checked { digest, size, read, verdict } = checked;
         let outcome = match verdict {
             Verdict::Good => Outcome::Good,
             Verdict::Bad { harmed, part_of, reason } => {
@@ -208,7 +210,7 @@ impl Judge {
                 }
             }
         };
-        Ok(Verified { digest, size, outcome })
+        Ok(Verified { digest, size, read, outcome })
     }
 
     /// Puts a content back from the first mount that has it. What the store refuses from one mount it
