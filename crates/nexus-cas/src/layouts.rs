@@ -33,7 +33,13 @@ impl Layouts for CasLayouts {
         let vacant = !holds_store && store::is_vacant(&*plain).await?;
         let (layout, reason) = match wanted {
             Some(Layout::Plain) => (Layout::Plain, "`layout=plain` asks for it"),
-            Some(Layout::Cas) if holds_store || vacant => (Layout::Cas, "`layout=cas` asks for it"),
+            Some(Layout::Cas) if holds_store || vacant => (
+                Layout::Cas,
+                match uri.option("layout") {
+                    Some("cas") => "`layout=cas` asks for it",
+                    _ => "`chunking` asks for it",
+                },
+            ),
             Some(Layout::Cas) => return Err(not_empty()),
             None if holds_store => {
                 (Layout::Cas, "the directory holds a store; `layout=plain` shows its files instead")

@@ -97,6 +97,23 @@ async fn an_unknown_layout_is_refused_before_anything_is_made() {
 }
 
 #[tokio::test]
+async fn chunking_asks_for_a_store_and_is_never_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let fs = mount(folder.path(), "?chunking=cdc", "/m").await.unwrap();
+    let (cas, reason) = layout(&fs);
+    assert_eq!(cas, Layout::Cas);
+    assert!(reason.contains("`chunking`"), "{reason}");
+    for options in ["?layout=plain&chunking=cdc", "?layout=cas&chunking=tape"] {
+        let refused = mount(folder.path(), options, "/m").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidOption, "{options}");
+    }
+    mount(folder.path(), "?layout=plain&chunking=none", "/m").await.unwrap();
+    std::fs::write(folder.path().join("mine"), "mine").unwrap();
+    let refused = mount(folder.path(), "?chunking=cdc", "/m").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::MountConflict);
+}
+
+#[tokio::test]
 async fn two_mounts_of_one_store_share_it() {
     let folder = tempfile::tempdir().unwrap();
     let uri = format!("local://{}?layout=cas", folder.path().display());
