@@ -231,6 +231,25 @@ impl<'a> Session<'a> {
             .with_hint(format!("{mounted}; a file of this computer is written `local://{path}`")))
     }
 
+    /// Opens every saved mount that is not open yet. Answers why some of them could not be opened.
+    pub(crate) async fn open_all(&self) -> Vec<(VfsPath, Failure)> {
+        let open = self.kernel.mounts();
+        let mut left_out = Vec::new();
+        for saved in &self.saved {
+            if open.iter().any(|mount| mount.at == saved.at) {
+                continue;
+            }
+            let mounted = async {
+                let request = MountRequest::parse(&saved.uri)?.at(saved.at.clone());
+                self.kernel.mount(vec![request]).await
+            };
+            if let Err(error) = mounted.await {
+                left_out.push((saved.at.clone(), error.into()));
+            }
+        }
+        left_out
+    }
+
     /// Whether a path is in a mount, above one, or the kernel's own.
     fn leads_somewhere(&self, path: &VfsPath) -> bool {
         let near = |at: &VfsPath| path.starts_with(at) || at.starts_with(path);

@@ -43,12 +43,23 @@ fn a_store_is_verified_mended_and_collected() {
     let good = std::fs::read(&file).unwrap();
     std::fs::write(&file, [&good[..99_999], &[8]].concat()).unwrap();
     fs.fails(6, &["cat", "/local/store/big"]);
+    // Nobody has it while the other mount can not be opened.
+    std::fs::rename(at(&fs, "backup"), at(&fs, "away")).unwrap();
     let damaged = fs.run(&["verify", "/local/store"]);
     assert_eq!(damaged.code, 6);
+    assert!(damaged.stderr.contains("left out /local/backup: "), "{}", damaged.stderr);
+    std::fs::rename(at(&fs, "away"), at(&fs, "backup")).unwrap();
     let said = damaged.stdout;
     assert!(said.contains("needed by /local/store/again"), "{said}");
     assert!(said.contains("needed by /local/store/big"), "{said}");
 
+    let mended = fs.ok(&["verify", "/local/store"]);
+    assert!(mended.contains("mended"), "{mended}");
+    assert_eq!(std::fs::read(&file).unwrap(), good);
+
+    // A mount that is named and not saved mends as well.
+    fs.ok(&["unmount", "/local/backup"]);
+    std::fs::write(&file, &good[1..]).unwrap();
     let backup = format!("local://{}?layout=plain", at(&fs, "backup").display());
     let mended = fs.ok(&["verify", "--mount", &backup, "/local/store"]);
     assert!(mended.contains("mended"), "{mended}");

@@ -22,6 +22,10 @@ pub(crate) async fn verify(
     output: &Output,
 ) -> Result<(), Failure> {
     let path = session.path(path, Reach::Here).await?;
+    // Any of them may have what is damaged here.
+    for (at, failure) in session.open_all().await {
+        output.note(&format!("left out {at}: {}", failure.message));
+    }
     let older = older.map(|text| parse_time(text, SystemTime::now())).transpose()?;
     let options = VerifyOptions { before: older.map(millis) };
     let mut checking = session.kernel.verify(&path, &options).await?;
