@@ -285,14 +285,15 @@ mod tests {
     /// A store whose lane 0 must have `a`, with a file of this content in its place.
     async fn found_with(bytes: Option<&[u8]>, op: Option<Op>) -> (Vec<Fault>, Lanes) {
         let scratch = Scratch::new(None).unwrap();
-        let lane = scratch.path().join("l0");
-        std::fs::create_dir(&lane).unwrap();
+        let store = scratch.path().join("store");
+        let lane = store.join("l0");
+        std::fs::create_dir_all(&lane).unwrap();
         if let Some(bytes) = bytes {
             std::fs::write(lane.join("a"), bytes).unwrap();
         }
         let files = Files::from([("l0/a".to_owned(), content(1))]);
         let mut lanes = Lanes(vec![Lane { files, in_flight: op }]);
-        let findings = visit(scratch.path(), OPTIONS, &mut lanes).await;
+        let findings = visit(&store, OPTIONS, &mut lanes).await;
         (findings.0.into_iter().map(|(fault, _)| fault).collect(), lanes)
     }
 

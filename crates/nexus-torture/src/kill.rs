@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::check::{self, Fault, Findings, Tally};
 use crate::support::{self, Result, Rng, Scratch};
+use crate::tree::Tree;
 use crate::work::Lanes;
 use crate::worker;
 
@@ -24,6 +25,9 @@ const CONTROL: u64 = 60;
 
 /// The largest content, in bytes.
 const MOST: u32 = 1 << 20;
+
+/// Of a hundred operations, how many are care of the store.
+const CARE: u64 = 6;
 
 /// How the names of files begin that are not published yet.
 const TEMPORARY: &str = ".nexus-fs-tmp-";
@@ -65,14 +69,27 @@ pub fn run(options: &Options) -> Result<bool> {
             Some(store) if all.rounds % LIFE != 0 => store,
             _ => (Scratch::new(options.dir.as_deref())?, Lanes::new(options.lanes)),
         };
-        let round = one(options, all.rounds, scratch.path(), lanes, false)?;
+        let round = match one(options, all.rounds, scratch.path(), lanes, false) {
+            Ok(round) => round,
+            Err(error) => {
+                support::complain(&format!(
+                    "kill: what there was is in {}",
+                    scratch.keep().display()
+                ));
+                return Err(error);
+            }
+        };
+        scratch.check()?;
         for (fault, text) in &round.findings.0 {
             support::complain(&format!("kill: round {}: {}: {text}", all.rounds, fault.as_str()));
         }
         if all.add(&round) {
             store = Some((scratch, round.lanes));
         } else {
-            support::complain(&format!("kill: the store is in {}", scratch.keep().display()));
+            support::complain(&format!(
+                "kill: all that proves it is in {}",
+                scratch.keep().display()
+            ));
         }
     }
     support::say(&format!(
@@ -100,6 +117,12 @@ fn control(options: &Options) -> Result<u64> {
         }
     }
     Ok(torn)
+}
+
+/// Whether stores keep every file at its own path: there is nothing to collect, and no digest that
+/// whatever was read back could be compared with.
+fn is_plain(options: &Options) -> bool {
+    options.uri_options.split('&').any(|option| option == "layout=plain")
 }
 
 #[derive(Default)]
@@ -130,7 +153,9 @@ struct Round {
     in_flight: usize,
 }
 
-/// One process, its death, and the check.
+/// One process, its death, and the check. What would prove a finding stays in `scratch` until the next
+/// round: `found` is the store as the death left it, `ROUND-state` and `ROUND-said-N`, of all rounds of
+/// the store, are the files before and what each process said.
 fn one(
     options: &Options,
     round: u64,
@@ -141,7 +166,7 @@ fn one(
     let mut rng = Rng::of(options.seed, round);
     let store = scratch.join("store");
     std::fs::create_dir_all(&store)?;
-    let state = scratch.join("state");
+    let state = scratch.join(format!("{round}-state"));
     std::fs::write(&state, lanes.to_text())?;
     let count = options.lanes;
     // In one round of three the last lane is another process's, which sees the first one die.
@@ -155,6 +180,7 @@ fn one(
         end: first,
         ops: None,
         most: MOST,
+        care: if careless || is_plain(options) { 0 } else { CARE },
         careless,
         state,
     };
@@ -164,8 +190,9 @@ fn one(
     let witness = witness.transpose()?;
     let mut text = String::new();
     let mut findings = Findings::default();
-    for victim in [Some(victim), witness].into_iter().flatten() {
+    for (index, victim) in [Some(victim), witness].into_iter().flatten().enumerate() {
         let (said, early) = victim.kill(&mut rng)?;
+        std::fs::write(scratch.join(format!("{round}-said-{index}")), &said)?;
         let absorbed = said.lines().try_for_each(|line| lanes.absorb(line));
         let alive =
             early.map_or(Ok(()), |status| Err(format!("ended by itself ({status})").into()));
@@ -176,6 +203,11 @@ fn one(
     }
     let operations = text.lines().filter(|line| line.starts_with('<')).count();
     let in_flight = lanes.0.iter().filter(|lane| lane.in_flight.is_some()).count();
+    let found = scratch.join("found");
+    if found.exists() {
+        std::fs::remove_dir_all(&found)?;
+    }
+    Tree::load(&store)?.store(&found)?;
     let mut settled = lanes.clone();
     let visit = check::visit(&store, &options.uri_options, &mut settled);
     findings.0.extend(support::runtime()?.block_on(visit).0);

@@ -15,5 +15,6 @@ pub mod check;
 pub mod kill;
 pub mod power;
 pub mod support;
+mod tree;
 pub mod work;
 pub mod worker;

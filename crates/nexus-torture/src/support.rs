@@ -1,6 +1,8 @@
 //! What every rig needs: errors, random numbers that come again, places to work in, and output.
 
+use std::fs::{File, Metadata};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nexus_fs::{Builder, Kernel};
@@ -53,10 +55,17 @@ impl Rng {
     }
 }
 
-/// A directory to work in, in memory where the system has such a place. Gone when it is dropped,
-/// unless it is kept.
+/// A directory to work in, in memory where the system has such a place. It is this run's alone: its
+/// name has the number of the process and a random part, nobody else may enter, and nothing else is ever
+/// removed. Gone when it is dropped, unless it is kept.
 #[derive(Debug)]
-pub struct Scratch(tempfile::TempDir);
+pub struct Scratch {
+    dir: tempfile::TempDir,
+    witness: File,
+}
+
+/// A file in every directory to work in, open for as long as that is used.
+const WITNESS: &str = "witness";
 
 impl Scratch {
     /// A new directory, below `parent` or in the best place there is.
@@ -72,19 +81,39 @@ impl Scratch {
         };
         // Recordings name files by their real paths.
         let parent = parent.canonicalize().map_err(|e| format!("{}: {e}", parent.display()))?;
-        Ok(Self(tempfile::Builder::new().prefix("nexus-torture-").tempdir_in(parent)?))
+        let prefix = format!(".nexus-torture-{}-", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)?;
+        let witness = File::create_new(dir.path().join(WITNESS))?;
+        Ok(Self { dir, witness })
+    }
+
+    /// That nobody removed it, or a part of it, while it was used: what is found in it then proves
+    /// nothing.
+    ///
+    /// # Errors
+    /// When somebody did.
+    pub fn check(&self) -> Result {
+        let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino(), metadata.nlink());
+        let there = std::fs::metadata(self.path().join(WITNESS));
+        let held = self.witness.metadata()?;
+        if there.is_ok_and(|there| identity(&there) == identity(&held)) {
+            return Ok(());
+        }
+        let path = self.path().display();
+        Err(format!("{path} was removed from outside while it was used: this run proves nothing")
+            .into())
     }
 
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     /// Leaves it where it is, for people to look at.
     #[must_use]
     pub fn keep(self) -> PathBuf {
-        self.0.keep()
+        self.dir.keep()
     }
 }
 
@@ -126,5 +155,20 @@ mod tests {
         assert_ne!(first(1, 2), first(1, 3));
         assert_ne!(first(1, 2), first(2, 2));
         assert_eq!(Rng::new(1).below(0), 0);
+    }
+
+    #[test]
+    fn a_place_to_work_in_knows_that_it_was_touched() {
+        let scratch = Scratch::new(None).unwrap();
+        let other = Scratch::new(None).unwrap();
+        assert_ne!(scratch.path(), other.path());
+        scratch.check().unwrap();
+        std::fs::remove_dir_all(scratch.path()).unwrap();
+        assert!(scratch.check().is_err());
+        std::fs::create_dir(scratch.path()).unwrap();
+        std::fs::write(scratch.path().join(WITNESS), "").unwrap();
+        assert!(scratch.check().is_err());
+        drop(scratch);
+        other.check().unwrap();
     }
 }

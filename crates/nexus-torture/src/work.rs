@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use nexus_fs::{Bytes, CopyOptions, Kernel};
+use futures_util::StreamExt;
+use nexus_fs::{
+    Bytes, CollectOptions, CopyOptions, Error, ErrorKind, Kernel, Outcome, VerifyOptions,
+};
 
 use crate::support::{MOUNT, Result, Rng};
 
@@ -120,6 +123,10 @@ pub enum Op {
     Copy(String, String),
     /// Of a directory and all below, to where nothing is.
     RenameDir(String, String),
+    /// Deletes what no path needs, of all lanes.
+    Collect,
+    /// Reads everything back, of all lanes.
+    Verify,
 }
 
 impl Op {
@@ -143,6 +150,11 @@ impl Op {
             46..65 => Self::Upload(to, Content::random(rng, most)),
             _ => Self::Write(to, Content::random(rng, most)),
         }
+    }
+
+    /// Care of the whole store, beside what the other lanes do to it.
+    pub fn care(rng: &mut Rng) -> Self {
+        if rng.chance(70) { Self::Collect } else { Self::Verify }
     }
 
     /// What the operation makes of files.
@@ -175,6 +187,7 @@ impl Op {
                     })
                     .collect();
             }
+            Self::Collect | Self::Verify => {}
         }
     }
 
@@ -211,6 +224,11 @@ impl Op {
                 store.rename(at(from), at(to), &options).await.map(drop)
             }
             Self::Copy(from, to) => store.copy(at(from), at(to), &options).await.map(drop),
+            Self::Collect => {
+                let options = CollectOptions { delete: true, force: true };
+                store.collect(MOUNT, &options).await.map(drop)
+            }
+            Self::Verify => verify(store).await,
         }
     }
 
@@ -228,6 +246,8 @@ impl Op {
             ["rename", from, to] => Self::Rename(owned(from), owned(to)),
             ["copy", from, to] => Self::Copy(owned(from), owned(to)),
             ["rename-dir", from, to] => Self::RenameDir(owned(from), owned(to)),
+            ["collect"] => Self::Collect,
+            ["verify"] => Self::Verify,
             _ => return Err(format!("`{text}` is no operation").into()),
         })
     }
@@ -242,8 +262,25 @@ impl fmt::Display for Op {
             Self::Rename(from, to) => write!(f, "rename {from} {to}"),
             Self::Copy(from, to) => write!(f, "copy {from} {to}"),
             Self::RenameDir(from, to) => write!(f, "rename-dir {from} {to}"),
+            Self::Collect => f.write_str("collect"),
+            Self::Verify => f.write_str("verify"),
         }
     }
+}
+
+/// Reads everything back; content that some path needs and that is damaged is an error.
+async fn verify(store: &Kernel) -> nexus_fs::Result<()> {
+    let mut checking = store.verify(MOUNT, &VerifyOptions::default()).await?;
+    while let Some(verified) = checking.next().await.transpose()? {
+        // What the others delete meanwhile is gone, and harms nobody.
+        if let Outcome::Bad { harmed, reason } = verified.outcome
+            && !harmed.is_empty()
+        {
+            let message = format!("{} of {harmed:?}: {reason}", verified.digest);
+            return Err(Error::new(ErrorKind::IntegrityMismatch, message));
+        }
+    }
+    Ok(())
 }
 
 /// A path below the mount as one of the namespace.
@@ -367,14 +404,17 @@ mod tests {
         let (mut rng, mut files) = (Rng::new(5), Files::new());
         let mut kinds = BTreeSet::new();
         for _ in 0..2_000 {
-            let op = Op::random(&mut rng, 1, &files, 300_000);
+            let op = match rng.chance(5) {
+                true => Op::care(&mut rng),
+                false => Op::random(&mut rng, 1, &files, 300_000),
+            };
             let text = op.to_string();
             kinds.insert(text.split(' ').next().unwrap().to_owned());
             assert_eq!(Op::parse(&text).unwrap(), op);
             op.apply(&mut files);
             assert!(files.keys().all(|path| path.starts_with("l1/")));
         }
-        assert_eq!(kinds.len(), 6, "{kinds:?}");
+        assert_eq!(kinds.len(), 8, "{kinds:?}");
         let lanes = Lanes(vec![Lane::default(), Lane { files, in_flight: None }]);
         assert_eq!(Lanes::parse(&lanes.to_text(), 2).unwrap(), lanes);
     }

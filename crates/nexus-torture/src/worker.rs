@@ -38,6 +38,9 @@ pub struct Options {
     /// The largest content, in bytes.
     #[arg(long)]
     pub most: u32,
+    /// Of a hundred operations, how many collect what no path needs or read everything back.
+    #[arg(long)]
+    pub care: u64,
     /// Writes files in place, past the store: what a store must never do, for a control.
     #[arg(long)]
     pub careless: bool,
@@ -62,6 +65,7 @@ impl Options {
         number("--first", self.first as u64);
         number("--end", self.end as u64);
         number("--most", u64::from(self.most));
+        number("--care", self.care);
         if let Some(ops) = self.ops {
             number("--ops", ops);
         }
@@ -100,7 +104,10 @@ pub fn run(options: &Options) -> Result {
 async fn work(store: &Kernel, lane: usize, mut files: Files, options: &Options) -> Result {
     let mut rng = Rng::of(options.seed, lane as u64);
     for _ in 0..options.ops.unwrap_or(u64::MAX) {
-        let op = Op::random(&mut rng, lane, &files, options.most);
+        let op = match rng.chance(options.care) {
+            true => Op::care(&mut rng),
+            false => Op::random(&mut rng, lane, &files, options.most),
+        };
         // Made before, so that what is killed is the store and not the making.
         op.prepare();
         tell(&format!("> {lane} {op}"))?;

@@ -6,8 +6,8 @@ use nexus_fs::{Digest, Hasher};
 
 use super::image::{Plan, image};
 use super::replay::{Recording, Replay, Step};
-use super::tree::Tree;
 use crate::support::{Result, Rng};
+use crate::tree::Tree;
 use crate::work::Lanes;
 
 /// Images of one point, in one pass over a recording.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::model::{Disk, Effect, File, Node, Order, ROOT};
-use super::tree::{Tree, is_memory};
 use crate::support::Rng;
+use crate::tree::{Tree, is_memory};
 
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;

@@ -4,7 +4,7 @@
 //!
 //! - `record`, `parse`, `call`: what a process did, from the log of `strace`
 //! - `model`, `replay`: which of it is durable when
-//! - `tree`, `image`: a state that a power cut leaves
+//! - `image`: a state that a power cut leaves
 //! - `cut`: which states are made of a recording
 //! - `inspect`: opens them, on several threads
 //!
@@ -22,7 +22,6 @@ mod record;
 mod replay;
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -154,6 +153,7 @@ impl Rig<'_> {
             end: lanes.0.len(),
             ops: Some(ops),
             most: MOST,
+            care: 0,
             careless: false,
             state,
         };

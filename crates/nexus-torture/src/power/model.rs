@@ -19,8 +19,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::tree::Tree;
 use crate::support::Result;
+use crate::tree::Tree;
 
 /// A file or a directory, by its place in the list of all.
 pub(crate) type Node = usize;

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use super::call::TRACED;
 use super::parse;
 use super::replay::Recording;
-use super::tree::Tree;
 use crate::support::Result;
+use crate::tree::Tree;
 use crate::worker;
 
 /// More than any one call writes, in bytes.

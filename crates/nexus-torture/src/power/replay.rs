@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use super::call::{Call, Fd, Path};
 use super::model::{Change, Disk, Effect, Node, Place, ROOT, Sync};
 use super::parse::{Event, Log};
-use super::tree::{Tree, is_memory};
 use crate::support::Result;
+use crate::tree::{Tree, is_memory};
 
 /// What a process did to a store, and what was there before.
 pub(crate) struct Recording {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::image::{Plan, image};
 use super::parse::parse;
 use super::replay::{Recording, Replay, Step};
-use super::tree::Tree;
 use crate::support::Rng;
+use crate::tree::Tree;
 
 const OLD: [u8; 9_000] = [b'o'; 9_000];
 const NEW: [u8; 9_000] = [b'n'; 9_000];

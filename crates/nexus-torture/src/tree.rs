@@ -1,5 +1,4 @@
-//! Directories and files as values: what a disk held before a recording, and what it holds after a
-//! power cut.
+//! Directories and files as values: what a disk held before, and what it holds after something happened.
 
 use std::fs;
 use std::path::Path;
