@@ -8,17 +8,23 @@ use crate::shell::Shell;
 use crate::steps::Outcome;
 
 /// How much the short form does, and how much the long one.
-const SHORT: [(&str, &[&str]); 2] =
-    [("kill", &["--rounds", "200"]), ("power", &["--images", "2000"])];
-const LONG: [(&str, &[&str]); 2] =
-    [("kill", &["--rounds", "10000"]), ("power", &["--images", "100000"])];
+const SHORT: &[(&str, &[&str])] = &[
+    ("kill", &["--rounds", "200"]),
+    ("power", &["--images", "2000"]),
+    ("many", &["--puts", "1000", "--uri-options", "layout=cas&durability=process"]),
+];
+const LONG: &[(&str, &[&str])] = &[
+    ("kill", &["--rounds", "10000"]),
+    ("power", &["--images", "100000"]),
+    ("many", &["--puts", "10000"]),
+];
 
 /// The long form, or one rig with arguments of its own.
 pub(crate) fn run(arguments: &[String]) -> Result {
     let shell = Shell::interactive();
     ensure_strace(&shell)?;
     match arguments {
-        [] => rigs(&shell, &LONG),
+        [] => rigs(&shell, LONG),
         arguments => {
             let mut rig = rig(&shell);
             shell.run(rig.args(arguments))
@@ -29,7 +35,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
 /// The short form.
 pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
     ensure_strace(shell)?;
-    rigs(shell, &SHORT).map(|()| Outcome::Done)
+    rigs(shell, SHORT).map(|()| Outcome::Done)
 }
 
 fn rigs(shell: &Shell, plan: &[(&str, &[&str])]) -> Result {

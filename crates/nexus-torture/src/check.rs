@@ -141,14 +141,14 @@ async fn redo(store: &Kernel, before: &Lanes, lanes: &mut Lanes, findings: &mut 
 }
 
 /// What a path answers.
-enum Found {
+pub(crate) enum Found {
     Whole(Content),
     Bytes(usize),
     Unreadable(String),
 }
 
 impl Found {
-    fn is(&self, content: Option<&Content>) -> bool {
+    pub(crate) fn is(&self, content: Option<&Content>) -> bool {
         matches!((self, content), (Self::Whole(found), Some(content)) if found == content)
     }
 }
@@ -241,7 +241,7 @@ fn compare_lane(
 }
 
 /// Every file of the store by its path below the mount.
-async fn collect(store: &Kernel) -> Result<BTreeMap<String, Found>> {
+pub(crate) async fn collect(store: &Kernel) -> Result<BTreeMap<String, Found>> {
     let options = ListOptions { recursive: true, ..Default::default() };
     let mut listing = store.list(MOUNT, &options).await?;
     let mut found = BTreeMap::new();

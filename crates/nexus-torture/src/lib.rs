@@ -4,15 +4,19 @@
 //!
 //! - [`kill`]: processes that die by SIGKILL in the middle of their work
 //! - [`power`]: every state that a disk can be in after a power cut, from recorded system calls
+//! - [`many`]: processes that put the same contents at the same paths
 //!
 //! What rigs share: [`work`] says what is done to a store and what must be there afterwards,
-//! [`worker`] is the process that does it, [`check`] compares, [`support`] has the rest.
+//! [`worker`] is the process that does it, [`check`] compares, [`census`] counts what is on the disk,
+//! [`support`] has the rest.
 //!
 //! A rig prints one line that sums up, and what it found before that. The command fails when a rig
 //! found anything.
 
+pub mod census;
 pub mod check;
 pub mod kill;
+pub mod many;
 pub mod power;
 pub mod support;
 mod tree;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nexus_torture::{kill, power, support, worker};
+use nexus_torture::{kill, many, power, support, worker};
 
 /// Puts a store through what kills stores, and says what it lost.
 #[derive(Parser)]
@@ -19,6 +19,11 @@ enum Rig {
     Kill(kill::Options),
     /// Cuts the power at every point of a recording, and looks what is left on the disk.
     Power(power::Options),
+    /// Has processes put the same contents at the same paths, all at once.
+    Many(many::Options),
+    /// One of the processes that put.
+    #[command(hide = true)]
+    Putter(many::Putter),
     /// The process that is killed or recorded.
     #[command(hide = true)]
     Worker(worker::Options),
@@ -28,6 +33,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().rig {
         Rig::Kill(options) => kill::run(&options),
         Rig::Power(options) => power::run(&options),
+        Rig::Many(options) => many::run(&options),
+        Rig::Putter(options) => many::put_all(&options).map(|()| true),
         Rig::Worker(options) => worker::run(&options).map(|()| true),
     };
     match outcome {

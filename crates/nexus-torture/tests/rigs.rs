@@ -24,6 +24,13 @@ fn killed_processes_leave_a_store_that_holds() {
 }
 
 #[test]
+fn processes_that_put_the_same_share_it() {
+    let text = rig(&["many", "--puts", "60"]);
+    assert!(text.starts_with("many: 4 processes, 60 puts each: 60 files, "), "{text}");
+    assert!(text.contains("; 0 findings "), "{text}");
+}
+
+#[test]
 fn an_unknown_rig_is_refused() {
     assert!(!run(&["flood"]).status.success());
 }
