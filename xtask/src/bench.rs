@@ -1,5 +1,6 @@
 //! Benchmarks, which live in a workspace of their own: `core` measures paths of this project,
-//! `peers` measures the same operations side by side with other libraries.
+//! `peers` measures the same operations side by side with other libraries, `cas` measures content by
+//! digest side by side with plain files and the bare disk.
 
 use std::path::PathBuf;
 
@@ -17,11 +18,13 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     match arguments.split_first() {
         None => {
             bench(&shell, &[])?;
-            peers(&shell, &[])
+            table(&shell, "peers", &[])?;
+            table(&shell, "store", &[])
         }
         Some((which, rest)) if which == "core" => bench(&shell, rest),
-        Some((which, rest)) if which == "peers" => peers(&shell, rest),
-        Some((which, _)) => Err(format!("`{which}` is neither `core` nor `peers`").into()),
+        Some((which, rest)) if which == "peers" => table(&shell, "peers", rest),
+        Some((which, rest)) if which == "cas" => table(&shell, "store", rest),
+        Some((which, _)) => Err(format!("`{which}`? There are: core, peers, cas").into()),
     }
 }
 
@@ -30,8 +33,10 @@ fn bench(shell: &Shell, arguments: &[String]) -> Result {
     shell.run(cargo.arg(manifest()).arg("--").args(arguments))
 }
 
-fn peers(shell: &Shell, arguments: &[String]) -> Result {
-    let mut cargo = shell.cargo(&["run", "--release", "--package", "nexus-bench-peers"]);
+/// Runs a program that prints a table.
+fn table(shell: &Shell, name: &str, arguments: &[String]) -> Result {
+    let package = format!("nexus-bench-{name}");
+    let mut cargo = shell.cargo(&["run", "--release", "--package", &package]);
     shell.run(cargo.arg("--manifest-path").arg(manifest()).arg("--").args(arguments))
 }
 
@@ -39,6 +44,7 @@ fn peers(shell: &Shell, arguments: &[String]) -> Result {
 /// here, on a machine that does other things too.
 pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
     bench(shell, &["--test".to_owned()])?;
-    peers(shell, &["--quick".to_owned()])?;
+    table(shell, "peers", &["--quick".to_owned()])?;
+    table(shell, "store", &["--quick".to_owned()])?;
     Ok(Outcome::Done)
 }

@@ -79,8 +79,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[core|peers] [ARGS]",
-        summary: "benchmarks: of the core, or side by side with other libraries",
+        arguments: "[core|peers|cas] [ARGS]",
+        summary: "benchmarks: of the core, beside other libraries, of content by digest",
         run: bench::run,
     },
     Command {
