@@ -136,6 +136,7 @@ impl Shared {
             return Ok(Some(store));
         }
         if !store::is_there(&*self.inner).await? {
+            store::check_unfinished(&self.inner, &self.open_refs).await?;
             return Ok(None);
         }
         let open = || store::open(&self.inner, self.durable, &self.open_refs);

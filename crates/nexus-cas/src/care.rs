@@ -21,6 +21,8 @@ struct Run {
     /// In nanoseconds since 1970.
     before: i64,
     after: Option<(i64, Digest)>,
+    /// What is recorded was read back: what follows are paths whose content is not.
+    unknown: bool,
     page: std::vec::IntoIter<Content>,
     done: bool,
 }
@@ -36,16 +38,7 @@ impl Run {
     }
 
     async fn step(&mut self) -> Result<Option<Checked>> {
-        let content = match self.page.next() {
-            Some(content) => content,
-            None => {
-                let due = self.store.refs.due(self.before, self.after, PAGE).await?;
-                self.page = due.into_iter();
-                let Some(content) = self.page.next() else { return Ok(None) };
-                content
-            }
-        };
-        self.after = Some((content.checked, content.digest));
+        let Some(content) = self.next_content().await? else { return Ok(None) };
         let Content { digest, size, .. } = content;
         let verdict = match self.store.check(&content).await {
             Ok(()) => {
@@ -54,7 +47,7 @@ impl Run {
                 Verdict::Good
             }
             Err(error) if error.kind() == ErrorKind::IntegrityMismatch => {
-                if content.place == Some(Place::Blob) {
+                if matches!(content.place, Some(Place::Blob) | None) {
                     self.store.blobs.quarantine(&digest).await?;
                 }
                 let harmed = self.store.refs.paths_of(&digest).await?;
@@ -70,6 +63,29 @@ impl Run {
             _ => size,
         };
         Ok(Some(Checked { digest, size, read, verdict }))
+    }
+}
+
+impl Run {
+    async fn next_content(&mut self) -> Result<Option<Content>> {
+        loop {
+            if let Some(content) = self.page.next() {
+                self.after = Some((content.checked, content.digest));
+                return Ok(Some(content));
+            }
+            let refs = &self.store.refs;
+            let page = match self.unknown {
+                false => refs.due(self.before, self.after, PAGE).await?,
+                true => refs.unknown(self.after.map(|(_, digest)| digest), PAGE).await?,
+            };
+            if page.is_empty() {
+                if self.unknown {
+                    return Ok(None);
+                }
+                (self.unknown, self.after) = (true, None);
+            }
+            self.page = page.into_iter();
+        }
     }
 }
 
@@ -93,6 +109,7 @@ impl Care for Shared {
             store: store.clone(),
             before: options.before.map_or_else(now, |before| before.saturating_mul(1_000_000)),
             after: None,
+            unknown: false,
             page: Vec::new().into_iter(),
             done: false,
         };

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use nexus_core::{CollectOptions, Collected, Digest, Error, ErrorKind, Result};
 
 use crate::names::{self, Kept};
+use crate::refs::{Content, Place};
 use crate::store::Store;
 
 /// How many contents are asked about at once.
@@ -38,6 +39,19 @@ pub(crate) async fn collect(store: &Store, options: &CollectOptions) -> Result<C
             }
         }
     }
+    let mut after = None;
+    loop {
+        let page = unreferenced(store, &mut after).await?;
+        if page.is_empty() {
+            break;
+        }
+        // The others are blobs, which were counted, or nothing.
+        for content in page.iter().filter(|content| content.place != Some(Place::Blob)) {
+            collected.garbage += 1;
+            collected.garbage_bytes += content.stored;
+            stored += content.stored;
+        }
+    }
     if !options.delete {
         return Ok(collected);
     }
@@ -47,7 +61,7 @@ pub(crate) async fn collect(store: &Store, options: &CollectOptions) -> Result<C
     for page in garbage.chunks(PAGE) {
         collected.deleted += store.refs.collect(page.to_vec()).await?;
     }
-    forget_leftovers(store).await?;
+    collected.deleted += forget_leftovers(store).await?;
     Ok(collected)
 }
 
@@ -84,14 +98,26 @@ fn check_limit(collected: &Collected, stored: u64, options: &CollectOptions) -> 
     .with_hint("when that is what you expect, collect with force"))
 }
 
-/// Contents that the refs know of and no path has: their blobs went when a collector died before it
-/// could say so.
-async fn forget_leftovers(store: &Store) -> Result<()> {
-    let mut after = None;
+/// Contents that the refs know of and no path has: they are beside the refs, or their blobs went when a
+/// collector died before it could say so. Answers how many of the first kind there were.
+async fn forget_leftovers(store: &Store) -> Result<u64> {
+    let (mut after, mut deleted) = (None, 0);
     loop {
-        let page = store.refs.unreferenced(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(*last);
-        store.refs.collect(page).await?;
+        let page = unreferenced(store, &mut after).await?;
+        if page.is_empty() {
+            return Ok(deleted);
+        }
+        let (blobs, others): (Vec<_>, Vec<_>) =
+            page.iter().partition(|content| content.place == Some(Place::Blob));
+        let digests = |contents: Vec<&Content>| contents.iter().map(|c| c.digest).collect();
+        store.refs.collect(digests(blobs)).await?;
+        deleted += store.refs.collect(digests(others)).await?;
     }
+}
+
+/// The next contents that no path has, none at the end.
+async fn unreferenced(store: &Store, after: &mut Option<Digest>) -> Result<Vec<Content>> {
+    let page = store.refs.unreferenced(*after, PAGE).await?;
+    *after = page.last().map(|content| content.digest).or(*after);
+    Ok(page)
 }

@@ -45,8 +45,13 @@ impl Store {
     /// Reads a content back, as far as its chunks are not contents of their own.
     pub(crate) async fn check(&self, content: &Content) -> Result<()> {
         let digest = &content.digest;
-        if content.place == Some(Place::Blob) {
-            return self.blobs.check(digest, content.size).await;
+        match content.place {
+            Some(Place::Blob) => return self.blobs.check(digest, content.size).await,
+            // Where the blob is there, only what was recorded of it is lost.
+            None if self.blobs.check(digest, content.size).await.is_ok() => {
+                return self.refs.mend(file(digest, content.size, NewContent::Blob)).await;
+            }
+            _ => {}
         }
         let (_, bytes) = self.refs.content(digest).await?.ok_or_else(|| damaged(digest))?;
         let bytes = bytes.ok_or_else(|| damaged(digest))?;

@@ -82,11 +82,12 @@ impl Layouts for CasLayouts {
 }
 
 fn refs_in(dir: PathBuf, durability: Durability) -> OpenRefs {
-    Arc::new(move |probe| {
+    Arc::new(move |probe, expect| {
         let dir = dir.clone();
         Box::pin(async move {
-            let opening =
-                tokio::task::spawn_blocking(move || SqliteRefs::open(&dir, durability, probe));
+            let opening = tokio::task::spawn_blocking(move || {
+                SqliteRefs::open(&dir, durability, expect, probe)
+            });
             let refs = opening.await.map_err(|error| {
                 Error::new(ErrorKind::Closed, "the runtime is shutting down").with_source(error)
             })?;

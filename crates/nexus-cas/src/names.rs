@@ -6,6 +6,8 @@ use nexus_core::{Digest, Error, ErrorKind, Result, VfsPath};
 pub(crate) const STORE: &str = "/.nexus";
 /// Format, layout, hash and identity of the store.
 pub(crate) const STORE_FILE: &str = "/.nexus/store.json";
+/// The refs of a store in a directory of this computer.
+pub(crate) const REFS: &str = "/.nexus/refs.db";
 /// The blobs, in 256 directories.
 pub(crate) const BLOBS: &str = "/.nexus/blobs";
 /// What was found damaged.

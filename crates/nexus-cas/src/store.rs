@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use nexus_core::{
-    Backend, BackendExt, Bytes, Error, ErrorKind, ReadOptions, Result, Traffic, WriteMode,
+    Backend, BackendExt, Bytes, Error, ErrorKind, ReadOptions, Result, Traffic, VfsPath, WriteMode,
     WriteOptions,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::blobs::Blobs;
 use crate::names;
-use crate::refs::{Probe, Refs};
+use crate::refs::{Expect, Probe, Refs};
 
 /// The format of stores that this program makes, and the newest that it reads.
 const FORMAT: u64 = 1;
@@ -22,13 +22,20 @@ const STORE_FILE_BYTES: usize = 64 << 10;
 
 /// Opens the refs of a store whose directory is there; given whoever knows the blobs.
 pub type OpenRefs =
-    Arc<dyn Fn(Arc<dyn Probe>) -> BoxFuture<'static, Result<Arc<dyn Refs>>> + Send + Sync>;
+    Arc<dyn Fn(Arc<dyn Probe>, Expect) -> BoxFuture<'static, Result<Arc<dyn Refs>>> + Send + Sync>;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StoreFile {
     format: u64,
     layout: String,
     hash: String,
+}
+
+impl StoreFile {
+    /// The description of stores that this program makes.
+    fn of_new() -> Self {
+        Self { format: FORMAT, layout: "cas".to_owned(), hash: "blake3".to_owned() }
+    }
 }
 
 /// An open store.
@@ -78,8 +85,12 @@ pub(crate) async fn is_there(inner: &dyn Backend) -> Result<bool> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Ok(false);
         }
-        read => read?.body.bytes(STORE_FILE_BYTES).await?,
+        read => read?.body.bytes(STORE_FILE_BYTES).await,
     };
+    let content = content.map_err(|error| match error.kind() {
+        ErrorKind::TooLarge => names::broken("the store's description is damaged".to_owned()),
+        _ => error,
+    })?;
     let file: StoreFile = serde_json::from_slice(&content)
         .map_err(|error| names::broken(format!("the store's description is damaged: {error}")))?;
     if file.format > FORMAT {
@@ -103,7 +114,25 @@ pub(crate) async fn open(
     open_refs: &OpenRefs,
 ) -> Result<Store> {
     settle(&**inner, durable).await?;
-    open_parts(inner, durable, open_refs).await
+    open_parts(inner, durable, open_refs, Expect::Refs).await
+}
+
+/// Refuses a store that lost its description: it looks like one that is not finished, and that one has
+/// no paths.
+pub(crate) async fn check_unfinished(inner: &Arc<dyn Backend>, open_refs: &OpenRefs) -> Result<()> {
+    if inner.try_stat(&names::path(names::REFS)?).await?.is_none() {
+        return Ok(());
+    }
+    let store = open_parts(inner, false, open_refs, Expect::Anything).await?;
+    let paths = store.refs.page(&VfsPath::root(), true, None, 1).await;
+    store.refs.close().await?;
+    // Whoever was making it may have finished it.
+    if paths?.is_empty() || is_there(&**inner).await? {
+        return Ok(());
+    }
+    let text = serde_json::to_string(&StoreFile::of_new()).unwrap_or_default();
+    Err(names::broken("the store's description is gone".to_owned())
+        .with_hint(format!("write it again, it is a file with one line: {text}")))
 }
 
 /// Whoever made the store may have been killed before all of it was on the disk. What is written
@@ -116,9 +145,10 @@ async fn open_parts(
     inner: &Arc<dyn Backend>,
     durable: bool,
     open_refs: &OpenRefs,
+    expect: Expect,
 ) -> Result<Store> {
     let blobs = Blobs::new(Arc::clone(inner), durable);
-    let refs = open_refs(Arc::new(blobs.clone())).await?;
+    let refs = open_refs(Arc::new(blobs.clone()), expect).await?;
     Ok(Store { refs, blobs, traffic: Arc::default() })
 }
 
@@ -133,17 +163,15 @@ pub(crate) async fn make(
         inner.create_dir(&names::blob_dir(first)?).await?;
     }
     inner.create_dir(&names::path(names::QUARANTINE)?).await?;
-    let store = open_parts(inner, durable, open_refs).await?;
-    if durable {
-        for dir in [names::BLOBS, names::STORE, "/"] {
-            inner.sync(&names::path(dir)?).await?;
-        }
+    let store = open_parts(inner, durable, open_refs, Expect::Anything).await?;
+    // Whatever its mounts promise: a description without refs would be damage.
+    for dir in [names::BLOBS, names::STORE, "/"] {
+        inner.sync(&names::path(dir)?).await?;
     }
-    let file = StoreFile { format: FORMAT, layout: "cas".to_owned(), hash: "blake3".to_owned() };
-    let content = serde_json::to_vec(&file).map_err(|error| {
+    let content = serde_json::to_vec(&StoreFile::of_new()).map_err(|error| {
         Error::new(ErrorKind::Internal, "a description can not be written").with_source(error)
     })?;
-    let options = WriteOptions { durable, ..WriteOptions::from(WriteMode::Create) };
+    let options = WriteOptions { durable: true, ..WriteOptions::from(WriteMode::Create) };
     let path = names::path(names::STORE_FILE)?;
     match inner.write(&path, Bytes::from(content), &options).await {
         // Another process was as fast; what it wrote is what is read from now on.
@@ -159,11 +187,11 @@ pub(crate) async fn make(
 /// Whether the root holds nothing, or nothing but a store that was not finished.
 pub(crate) async fn is_vacant(inner: &dyn Backend) -> Result<bool> {
     use futures_util::StreamExt;
-    if inner.try_stat(&nexus_core::VfsPath::root()).await?.is_none() {
+    if inner.try_stat(&VfsPath::root()).await?.is_none() {
         return Ok(true);
     }
     let options = nexus_core::ListOptions { names_only: true, ..Default::default() };
-    let mut entries = inner.list(&nexus_core::VfsPath::root(), &options).await?;
+    let mut entries = inner.list(&VfsPath::root(), &options).await?;
     while let Some(entry) = entries.next().await {
         if entry?.path.as_str() != names::STORE {
             return Ok(false);

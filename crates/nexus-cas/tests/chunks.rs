@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{cutting, in_folder};
+use common::{cutting, in_folder, sql};
 use futures_util::TryStreamExt;
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
@@ -204,12 +204,6 @@ async fn a_damaged_chunk_is_never_served_and_is_named_by_what_it_is_part_of() {
     std::fs::write(&file, &bytes[..30]).unwrap();
     upload(&store, "/d/a", &whole).await;
     assert!(read(&store, "/d/b").await.unwrap() == whole);
-}
-
-/// Changes what is recorded, past the store.
-fn sql(root: &Path, text: &str) {
-    let refs = rusqlite::Connection::open(root.join(".nexus/refs.db")).unwrap();
-    assert!(refs.execute(text, []).unwrap() > 0, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

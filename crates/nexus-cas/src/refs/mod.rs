@@ -23,6 +23,15 @@ pub enum Place {
     Chunked,
 }
 
+/// What must be there when refs are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The refs of a store that was made: without them it is damaged.
+    Refs,
+    /// Perhaps nothing yet: they are made then.
+    Anything,
+}
+
 /// Content that is where it will stay, before a path has it.
 #[derive(Clone, Debug)]
 pub enum NewContent {
@@ -150,6 +159,9 @@ pub struct Content {
     pub stored: u64,
     /// Where it is; `None` when what is recorded of it is damaged.
     pub place: Option<Place>,
+    /// Whether it was ever given to a second path. What is beside the refs then waits for the collector,
+    /// which looks twice, instead of going with the last path.
+    pub shared: bool,
     /// When it was last read back, in nanoseconds since 1970; 0 for never.
     pub checked: i64,
 }
@@ -223,8 +235,11 @@ pub trait Refs: Send + Sync + 'static {
     /// Which of these nothing refers to, and no live pin keeps.
     async fn unneeded(&self, digests: Vec<Digest>) -> Result<Vec<Digest>>;
 
+    /// Up to `count` contents, by digest and after `after`, that paths have and nothing is recorded of.
+    async fn unknown(&self, after: Option<Digest>, count: usize) -> Result<Vec<Content>>;
+
     /// Up to `count` contents, by digest and after `after`, that the refs know of and no path has.
-    async fn unreferenced(&self, after: Option<Digest>, count: usize) -> Result<Vec<Digest>>;
+    async fn unreferenced(&self, after: Option<Digest>, count: usize) -> Result<Vec<Content>>;
 
     /// Removes those of `digests` that nothing refers to, blobs included, exactly; answers how many.
     async fn collect(&self, digests: Vec<Digest>) -> Result<u64>;

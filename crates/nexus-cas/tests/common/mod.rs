@@ -14,10 +14,10 @@ use nexus_core::{Backend, Capabilities, Digests, Directories, Layout, ListOrder}
 
 /// Refs in an SQLite database in `dir`.
 pub(crate) fn refs_in(dir: PathBuf, durability: Durability) -> OpenRefs {
-    Arc::new(move |probe| {
+    Arc::new(move |probe, expect| {
         let dir = dir.clone();
         Box::pin(async move {
-            let refs = SqliteRefs::open(&dir, durability, probe)?;
+            let refs = SqliteRefs::open(&dir, durability, expect, probe)?;
             Ok(Arc::new(refs) as Arc<dyn Refs>)
         })
     })
@@ -88,4 +88,10 @@ pub(crate) fn expected() -> Capabilities {
     capabilities.digests = Digests::Verified;
     capabilities.layout = Layout::Cas;
     capabilities
+}
+
+/// Changes what is recorded, past the store.
+pub(crate) fn sql(root: &Path, text: &str) {
+    let refs = rusqlite::Connection::open(root.join(".nexus/refs.db")).unwrap();
+    assert!(refs.execute(text, []).unwrap() > 0, "{text}");
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::Connection;
 
 use super::schema::{self, Durability};
+use crate::refs::Expect;
 
 /// How old the latest copy becomes.
 const AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -85,7 +86,7 @@ fn is_due(dir: &Path) -> bool {
 }
 
 fn take(database: &Path, dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let connection = schema::open(database, Durability::Process)?;
+    let connection = schema::open(database, Durability::Process, Expect::Refs)?;
     std::fs::create_dir_all(dir)?;
     let path = dir.join(TAKING);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;

@@ -170,8 +170,16 @@ impl Changes<'_> {
         }
     }
 
-    /// What is beside the refs of a content goes with the last path that has it.
+    /// What is beside the refs of a content that was never shared goes with its path. Whether a shared
+    /// one has other paths is known by an index alone, which may be damaged: it is left to the collector.
     fn forget(&mut self, file: &FileRecord) -> Done<()> {
+        let content = contents::look_up(self.connection, &file.digest)?;
+        let sole = content.is_some_and(|content| {
+            !content.shared && matches!(content.place, Some(Place::Inline | Place::Chunked))
+        });
+        if !sole {
+            return Ok(());
+        }
         let gone = self
             .connection
             .prepare_cached(
@@ -221,9 +229,13 @@ impl Changes<'_> {
     fn put(&mut self, path: &VfsPath, file: &NewFile, mode: &WriteMode) -> Done<Outcome> {
         let old = self.check_target(path, mode)?;
         let known = contents::look_up(self.connection, &file.digest)?;
-        let known = known.and_then(|content| content.place);
-        if !self.keep(file, known)? {
+        if !self.keep(file, known.as_ref())? {
             return Ok(Outcome::Missing);
+        }
+        let again =
+            old.as_ref().and_then(Record::file).is_some_and(|old| old.digest == file.digest);
+        if known.is_some() && !again {
+            contents::set_shared(self.connection, &file.digest)?;
         }
         for pin in &file.pins {
             self.unpin(*pin)?;
@@ -237,22 +249,24 @@ impl Changes<'_> {
             user: file.user.clone(),
         };
         let record = self.put_record(path, record, old.as_ref())?;
-        Ok(Outcome::Put { record, known: known.is_some() })
+        let known = known.is_some_and(|known| known.place.is_some());
+        Ok(Outcome::Put { record, known })
     }
 
     /// Makes sure that the content is known, in the place where it is; answers whether it is there.
-    fn keep(&mut self, file: &NewFile, known: Option<Place>) -> Done<bool> {
+    fn keep(&mut self, file: &NewFile, known: Option<&Content>) -> Done<bool> {
         let (digest, size) = (&file.digest, file.size);
-        Ok(match (&file.content, known) {
+        let shared = known.is_some();
+        Ok(match (&file.content, known.and_then(|content| content.place)) {
             (NewContent::Inline(_), Some(Place::Inline)) => true,
             (NewContent::Inline(_), _) => {
-                self.record(file)?;
+                self.record(file, shared)?;
                 true
             }
             (NewContent::Blob, known) => {
                 let there = self.probe.is_there(digest, size)?;
                 if there && known != Some(Place::Blob) {
-                    self.record(file)?;
+                    self.record(file, shared)?;
                 }
                 there
             }
@@ -262,20 +276,21 @@ impl Changes<'_> {
                 true
             }
             (NewContent::Chunked(_), _) => {
-                self.record(file)?;
+                self.record(file, shared)?;
                 true
             }
         })
     }
 
-    /// Records where a content is, over what was recorded before.
-    pub(super) fn record(&mut self, file: &NewFile) -> Done<()> {
+    /// Records where a content is, over what was recorded before: `shared` says that something was.
+    pub(super) fn record(&mut self, file: &NewFile, shared: bool) -> Done<()> {
         let mut content = Content {
             digest: file.digest,
             size: file.size,
             stored: file.size,
             checked: 0,
             place: Some(Place::Inline),
+            shared,
         };
         let (connection, digest) = (self.connection, &file.digest);
         contents::forget_chunks(connection, digest)?;
@@ -314,6 +329,7 @@ impl Changes<'_> {
             stored: Blobs::stored_size(size),
             checked: 0,
             place: Some(Place::Blob),
+            shared: true,
         };
         contents::put(self.connection, &content, None)?;
         Ok(())
@@ -360,6 +376,7 @@ impl Changes<'_> {
         let mut file = self.file(from)?;
         let old = self.check_target(to, mode)?;
         file.modified = now();
+        contents::set_shared(self.connection, &file.digest)?;
         let record = self.put_record(to, file, old.as_ref())?;
         Ok(Outcome::Put { record, known: true })
     }

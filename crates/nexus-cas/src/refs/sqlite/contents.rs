@@ -4,12 +4,15 @@
 use nexus_core::{Bytes, Digest, Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::schema::from_sqlite;
+use super::schema::{RESTORE, from_sqlite};
 use crate::manifest::Manifest;
 use crate::refs::{Content, Kept, Place};
 
 /// The length of a seal, in bytes.
 const SEAL: usize = 8;
+
+/// Added to the number of a place when the content is shared.
+const SHARED: i64 = 4;
 
 const CONTEXT: &str = "nexus-fs 2026 content row v1";
 
@@ -47,12 +50,14 @@ pub(super) fn content_of(row: &Row<'_>) -> rusqlite::Result<Content> {
     let numbers: [i64; 4] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
     let sealed = row.get_ref(5)?.as_bytes_or_null()? == Some(&seal(&digest, numbers)[..]);
     let [size, stored, checked, place] = numbers;
+    let shared = place & SHARED != 0;
     Ok(Content {
         digest,
         size: size as u64,
         stored: stored as u64,
         checked,
-        place: Place::of(place).filter(|_| sealed),
+        place: Place::of(place & !SHARED).filter(|_| sealed),
+        shared,
     })
 }
 
@@ -97,8 +102,8 @@ pub(super) fn put(
     content: &Content,
     bytes: Option<&[u8]>,
 ) -> rusqlite::Result<()> {
-    let Content { digest, size, stored, checked, place } = *content;
-    let numbers = [size as i64, stored as i64, checked, place.map_or(i64::MAX, Place::number)];
+    let digest = content.digest;
+    let numbers = numbers_of(content);
     connection
         .prepare_cached(&format!(
             "INSERT OR REPLACE INTO contents ({COLUMNS}, content) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -115,17 +120,43 @@ pub(super) fn put(
         .map(drop)
 }
 
+fn numbers_of(content: &Content) -> [i64; 4] {
+    let place = content.place.map_or(i64::MAX, Place::number);
+    let place = if content.shared { place | SHARED } else { place };
+    [content.size as i64, content.stored as i64, content.checked, place]
+}
+
 /// Records when a content was read back.
 pub(super) fn set_checked(connection: &Connection, digest: &Digest, at: i64) -> Result<()> {
-    let Some(Content { size, stored, place: Some(place), .. }) = look_up(connection, digest)?
-    else {
+    update(connection, digest, |content| content.checked = at)
+}
+
+/// Records that another path was given a content.
+pub(super) fn set_shared(connection: &Connection, digest: &Digest) -> Result<()> {
+    update(connection, digest, |content| content.shared = true)
+}
+
+/// Changes what is recorded of a content, unless that is damaged.
+fn update(
+    connection: &Connection,
+    digest: &Digest,
+    change: impl FnOnce(&mut Content),
+) -> Result<()> {
+    let Some(before @ Content { place: Some(_), .. }) = look_up(connection, digest)? else {
         return Ok(());
     };
-    let numbers = [size as i64, stored as i64, at, place.number()];
+    let mut content = before;
+    change(&mut content);
+    if content == before {
+        return Ok(());
+    }
+    let numbers = numbers_of(&content);
+    let [_, _, checked, place] = numbers;
     connection
-        .prepare_cached("UPDATE contents SET checked = ?, seal = ? WHERE digest = ?")
+        .prepare_cached("UPDATE contents SET checked = ?, place = ?, seal = ? WHERE digest = ?")
         .and_then(|mut update| {
-            update.execute(params![at, seal(digest, numbers), digest.as_bytes()])
+            let seal = seal(digest, numbers);
+            update.execute(params![checked, place, seal, digest.as_bytes()])
         })
         .map(drop)
         .map_err(from_sqlite)
@@ -200,8 +231,7 @@ fn audit_chunks(connection: &Connection, digest: &Digest) -> Result<()> {
             .map_err(from_sqlite)?;
         if !known {
             let message = format!("the refs forgot the chunk {} of a content", chunk.digest);
-            return Err(Error::new(ErrorKind::IntegrityMismatch, message)
-                .with_hint("restore `.nexus/refs.db` of the store from a backup"));
+            return Err(Error::new(ErrorKind::IntegrityMismatch, message).with_hint(RESTORE));
         }
     }
     Ok(())

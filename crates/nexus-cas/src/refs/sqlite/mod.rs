@@ -37,7 +37,7 @@ use self::owner::Owner;
 use self::reserve::Reserve;
 pub use self::schema::Durability;
 use self::writer::{Ask, Gate, Job, Writer, locked};
-use super::{Change, Content, Kept, NewFile, Outcome, Pin, Probe, Refs};
+use super::{Change, Content, Expect, Kept, NewFile, Outcome, Pin, Probe, Refs};
 use crate::manifest::Manifest;
 use crate::record::Record;
 
@@ -74,7 +74,7 @@ impl Readers {
         let taken = idle(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))?;
         let connection = match taken {
             Some(connection) => connection,
-            None => schema::open(&self.path, Durability::Process)?,
+            None => schema::open(&self.path, Durability::Process, Expect::Refs)?,
         };
         let done = work(&connection);
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,13 +88,17 @@ impl Readers {
 }
 
 impl SqliteRefs {
-    /// Opens the refs in `dir`, an existing directory, and makes them where there are none. `probe`
-    /// knows the blobs. Blocks on the disk.
+    /// Opens the refs in `dir`, an existing directory. `probe` knows the blobs. Blocks on the disk.
     ///
     /// # Errors
-    /// `Unsupported` for what a newer program made, `IntegrityMismatch` for what is no database, and
-    /// those of the disk.
-    pub fn open(dir: &Path, durability: Durability, probe: Arc<dyn Probe>) -> Result<Self> {
+    /// `Unsupported` for what a newer program made, `IntegrityMismatch` for what is no database or is
+    /// not what must be there, and those of the disk.
+    pub fn open(
+        dir: &Path,
+        durability: Durability,
+        expect: Expect,
+        probe: Arc<dyn Probe>,
+    ) -> Result<Self> {
         let path = dir.join(FILE);
         let about = |error: std::io::Error| {
             Error::new(ErrorKind::PermissionDenied, "the store can not be written")
@@ -102,10 +106,10 @@ impl SqliteRefs {
         };
         let alone = owner::opening(dir).map_err(about)?;
         let reserve = Reserve::new(dir.join(RESERVE));
-        let connection = match schema::open(&path, durability) {
+        let connection = match schema::open(&path, durability, expect) {
             // Opening takes a little space, even to read.
             Err(error) if out_of_space(&error) && reserve.release() => {
-                schema::open(&path, durability)?
+                schema::open(&path, durability, expect)?
             }
             opened => {
                 let opened = opened?;
@@ -251,7 +255,11 @@ impl Refs for SqliteRefs {
         self.read(move |connection| writer::unneeded(connection, &digests)).await
     }
 
-    async fn unreferenced(&self, after: Option<Digest>, count: usize) -> Result<Vec<Digest>> {
+    async fn unknown(&self, after: Option<Digest>, count: usize) -> Result<Vec<Content>> {
+        self.read(move |connection| read::unknown(connection, after, count)).await
+    }
+
+    async fn unreferenced(&self, after: Option<Digest>, count: usize) -> Result<Vec<Content>> {
         self.read(move |connection| read::unreferenced(connection, after, count)).await
     }
 

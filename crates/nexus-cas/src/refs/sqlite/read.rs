@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::change::Totals;
 use super::contents::{self, COLUMNS, content_of};
-use super::schema::from_sqlite;
-use crate::record::{Record, damaged};
+use super::schema::{RESTORE, from_sqlite};
+use crate::record::{FileRecord, Record, damaged};
 use crate::refs::{Content, Kept};
 
 pub(super) fn get(connection: &Connection, path: &VfsPath) -> Result<Option<Record>> {
@@ -181,22 +181,54 @@ pub(super) fn due(
         .map_err(from_sqlite)
 }
 
+pub(super) fn unknown(
+    connection: &Connection,
+    after: Option<Digest>,
+    count: usize,
+) -> Result<Vec<Content>> {
+    let after = after.map_or(Vec::new(), |digest| digest.as_bytes().to_vec());
+    let found: Vec<(String, Option<Vec<u8>>, Vec<u8>)> = connection
+        .prepare_cached(
+            "SELECT min(path), digest, record FROM refs WHERE digest > ? \
+             AND NOT EXISTS (SELECT 1 FROM contents WHERE contents.digest = refs.digest) \
+             GROUP BY digest ORDER BY digest LIMIT ?",
+        )
+        .and_then(|mut statement| {
+            let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            statement.query_map(params![after, count as i64], columns)?.collect()
+        })
+        .map_err(from_sqlite)?;
+    let mut unknown = Vec::new();
+    for (path, digest, record) in found {
+        if let Record::File(FileRecord { digest, size, .. }) = decode(&path, digest, record)? {
+            unknown.push(Content {
+                digest,
+                size,
+                stored: 0,
+                checked: 0,
+                place: None,
+                shared: true,
+            });
+        }
+    }
+    Ok(unknown)
+}
+
 pub(super) fn unreferenced(
     connection: &Connection,
     after: Option<Digest>,
     count: usize,
-) -> Result<Vec<Digest>> {
+) -> Result<Vec<Content>> {
     let after = after.map_or(Vec::new(), |digest| digest.as_bytes().to_vec());
     connection
-        .prepare_cached(
-            "SELECT digest FROM contents WHERE digest > ? \
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM contents WHERE digest > ? \
              AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.digest = contents.digest) \
              AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunk = contents.digest) \
-             ORDER BY digest LIMIT ?",
-        )
+             ORDER BY digest LIMIT ?"
+        ))
         .and_then(|mut statement| {
-            let digest = |row: &Row<'_>| row.get(0).map(Digest::from_bytes);
-            statement.query_map(params![after, count as i64], digest)?.collect()
+            statement.query_map(params![after, count as i64], content_of)?.collect()
         })
         .map_err(from_sqlite)
 }
@@ -240,5 +272,5 @@ pub(super) fn audit(connection: &Connection) -> Result<()> {
         ErrorKind::IntegrityMismatch,
         format!("the refs hold {} paths, and should hold {}", found.rows, expected.rows),
     )
-    .with_hint("restore `.nexus/refs.db` of the store from a backup"))
+    .with_hint(RESTORE))
 }

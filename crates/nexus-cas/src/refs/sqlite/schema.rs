@@ -6,6 +6,8 @@ use std::time::Duration;
 use nexus_core::{Error, ErrorKind, Result, Retry};
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use crate::refs::Expect;
+
 /// Older libraries can lose a write-ahead log while it is reset (<https://sqlite.org/wal.html>).
 const OLDEST_LIBRARY: i32 = 3_051_003;
 
@@ -29,6 +31,10 @@ CREATE TABLE pins (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, owner TEXT NOT 
 CREATE INDEX pins_digest ON pins (digest);
 ";
 
+/// What to do about damaged refs.
+pub(super) const RESTORE: &str =
+    "put the latest copy below `.nexus/backup` in the place of `.nexus/refs.db`";
+
 /// What survives what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -38,8 +44,8 @@ pub enum Durability {
     Process,
 }
 
-/// Opens the database, and makes the tables where there are none.
-pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection> {
+/// Opens the database, and makes the tables where there are none and none must be.
+pub(super) fn open(path: &Path, durability: Durability, expect: Expect) -> Result<Connection> {
     if rusqlite::version_number() < OLDEST_LIBRARY {
         return Err(Error::new(
             ErrorKind::Unsupported,
@@ -47,31 +53,70 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection> {
         )
         .with_hint("build with the bundled SQLite"));
     }
+    // SQLite takes no file, and an empty one, for an empty database.
+    if expect == Expect::Refs && std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
+        return Err(gone());
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(from_sqlite)?;
-    set_up(&mut connection, durability).map_err(from_sqlite)?;
-    if version(&connection).map_err(from_sqlite)? > FORMAT {
-        return Err(Error::new(ErrorKind::Unsupported, "a newer nexus-fs made this store")
-            .with_hint("open it with that version"));
+    set_up(&connection).map_err(from_sqlite)?;
+    if expect == Expect::Anything {
+        make_tables(&mut connection).map_err(from_sqlite)?;
     }
-    Ok(connection)
-}
-
-fn set_up(connection: &mut Connection, durability: Durability) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    match version(&connection).map_err(from_sqlite)? {
+        0 => return Err(gone()),
+        FORMAT => check_tables(&connection)?,
+        _ => {
+            return Err(Error::new(ErrorKind::Unsupported, "a newer nexus-fs made this store")
+                .with_hint("open it with that version"));
+        }
+    }
+    // Only now: tables are made for good, whatever this mount promises.
     let synchronous = match durability {
         Durability::Full => "FULL",
         Durability::Process => "NORMAL",
     };
-    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "synchronous", synchronous).map_err(from_sqlite)?;
+    Ok(connection)
+}
+
+/// Refuses tables that are not as they were made: what is asked of them would be answered otherwise.
+fn check_tables(connection: &Connection) -> Result<()> {
+    let mut found: Vec<String> = connection
+        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
+        .map_err(from_sqlite)?;
+    let mut expected: Vec<_> =
+        TABLES.split(';').map(str::trim).filter(|text| !text.is_empty()).collect();
+    found.sort();
+    expected.sort_unstable();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::IntegrityMismatch, "the tables of the store's refs are damaged")
+        .with_hint(RESTORE))
+}
+
+/// The refusal of a store whose description is there and whose refs are not.
+fn gone() -> Error {
+    Error::new(ErrorKind::IntegrityMismatch, "the store's refs are gone").with_hint(RESTORE)
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     // A page that was damaged must not lead SQLite astray.
     connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+/// Makes the tables where there are none.
+fn make_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     if version(connection)? > 0 {
         return Ok(());
     }
@@ -93,8 +138,10 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 pub(super) fn from_sqlite(error: rusqlite::Error) -> Error {
     let code = match &error {
         rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code & 0xff,
-        // A value of another type or length than was ever stored.
-        rusqlite::Error::FromSqlConversionFailure(..)
+        // A value that was never stored, a table that is not as it was made.
+        rusqlite::Error::SqlInputError { .. }
+        | rusqlite::Error::Utf8Error(..)
+        | rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::IntegralValueOutOfRange(..) => ffi::SQLITE_CORRUPT,
         _ => -1,
@@ -104,23 +151,24 @@ pub(super) fn from_sqlite(error: rusqlite::Error) -> Error {
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
             (ErrorKind::Unavailable, "another process holds the store's refs for too long")
         }
-        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => {
-            (ErrorKind::IntegrityMismatch, "the store's refs are damaged")
-        }
+        // What is asked is always the same, and small: these are said of what was damaged, too.
+        ffi::SQLITE_CORRUPT
+        | ffi::SQLITE_NOTADB
+        | ffi::SQLITE_ERROR
+        | ffi::SQLITE_TOOBIG
+        | ffi::SQLITE_CONSTRAINT
+        | ffi::SQLITE_MISMATCH => (ErrorKind::IntegrityMismatch, "the store's refs are damaged"),
         ffi::SQLITE_PERM | ffi::SQLITE_READONLY | ffi::SQLITE_AUTH => {
             (ErrorKind::PermissionDenied, "the store's refs can not be written")
         }
         ffi::SQLITE_CANTOPEN => (ErrorKind::Unavailable, "the store's refs can not be opened"),
         ffi::SQLITE_IOERR => (ErrorKind::Unavailable, "the disk failed under the store's refs"),
         ffi::SQLITE_NOMEM => (ErrorKind::Unavailable, "the system is out of memory"),
-        ffi::SQLITE_TOOBIG => (ErrorKind::TooLarge, "more than the store's refs can take"),
         _ => (ErrorKind::Internal, "the store's refs answered an unexpected error"),
     };
     let mapped = Error::new(kind, message).with_source(error);
     match kind {
-        ErrorKind::IntegrityMismatch => {
-            mapped.with_hint("restore `.nexus/refs.db` of the store from a backup")
-        }
+        ErrorKind::IntegrityMismatch => mapped.with_hint(RESTORE),
         ErrorKind::Unavailable if code == ffi::SQLITE_BUSY => {
             mapped.with_retry(Retry::After(Duration::from_secs(1)))
         }

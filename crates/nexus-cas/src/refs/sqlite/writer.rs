@@ -203,7 +203,7 @@ impl Writer {
         let totals = Totals::default();
         let mut changes =
             Changes { connection: &transaction, totals, owner: &owner, probe: &*probe };
-        changes.record(file)?;
+        changes.record(file, true)?;
         for pin in &file.pins {
             changes.unpin(*pin)?;
         }
@@ -242,10 +242,17 @@ impl Writer {
         let needless = unneeded(&transaction, digests)?;
         self.probe.remove(&needless)?;
         for digest in &needless {
-            transaction
-                .prepare_cached("DELETE FROM contents WHERE digest = ? AND content IS NULL")
+            // A blob too many, of a content in chunks, leaves the row of the content.
+            let gone = transaction
+                .prepare_cached(
+                    "DELETE FROM contents WHERE digest = ?1 AND (content IS NULL \
+                     OR NOT EXISTS (SELECT 1 FROM refs WHERE digest = ?1))",
+                )
                 .and_then(|mut delete| delete.execute([digest.as_bytes()]))
                 .map_err(from_sqlite)?;
+            if gone > 0 {
+                contents::forget_chunks(&transaction, digest).map_err(from_sqlite)?;
+            }
         }
         let committed = transaction.commit();
         self.trust(committed)?;
@@ -258,13 +265,14 @@ fn frees(change: &Change) -> bool {
     matches!(change, Change::Delete(_) | Change::RemoveDir(_) | Change::Unpin(_))
 }
 
-/// Which of these blobs no path has, no content is made of, and no pin keeps. A blob whose content paths
-/// have in chunks is one too many.
+/// Which of these contents no path has, nothing that a path has is made of, and no pin keeps. A blob whose
+/// content paths have in chunks is one too many.
 pub(super) fn unneeded(connection: &Connection, digests: &[Digest]) -> Result<Vec<Digest>> {
     let mut statement = connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM pins WHERE digest = ?1) \
-             OR EXISTS (SELECT 1 FROM chunks WHERE chunk = ?1), \
+             OR EXISTS (SELECT 1 FROM chunks JOIN refs ON refs.digest = chunks.content \
+             WHERE chunks.chunk = ?1), \
              EXISTS (SELECT 1 FROM refs WHERE digest = ?1)",
         )
         .map_err(from_sqlite)?;
