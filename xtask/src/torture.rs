@@ -1,4 +1,4 @@
-//! The rigs of `nexus-torture`: processes killed, power cut. A short form in `test-all`, the long one
+//! The rigs of `nexus-torture`: processes killed, power cut, bytes flipped. A short form in `test-all`, the long one
 //! by hand.
 
 use std::process::{Command, Stdio};
@@ -11,11 +11,13 @@ use crate::steps::Outcome;
 const SHORT: &[(&str, &[&str])] = &[
     ("kill", &["--rounds", "200"]),
     ("power", &["--images", "2000"]),
+    ("flip", &["--cases", "1200"]),
     ("many", &["--puts", "1000", "--uri-options", "layout=cas&durability=process"]),
 ];
 const LONG: &[(&str, &[&str])] = &[
     ("kill", &["--rounds", "10000"]),
     ("power", &["--images", "100000"]),
+    ("flip", &["--cases", "40000"]),
     ("many", &["--puts", "10000"]),
 ];
 

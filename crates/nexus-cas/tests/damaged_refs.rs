@@ -12,8 +12,8 @@ use futures_util::TryStreamExt;
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{
-    Backend, BackendExt, Body, Bytes, Checked, CollectOptions, Digest, Error, ErrorKind,
-    ReadOptions, Verdict, VfsPath, WriteMode, WriteOptions,
+    Backend, BackendExt, Body, Bytes, Checked, CollectOptions, CopyMethod, Digest, Error,
+    ErrorKind, ReadOptions, Verdict, VfsPath, WriteMode, WriteOptions,
 };
 
 const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
@@ -148,7 +148,8 @@ async fn content_that_was_ever_shared_is_left_to_the_collector() {
         write(&store, "/one", b"shared").await;
         match shared {
             "by a copy" => {
-                drop(store.copy(&path("/one"), &path("/two"), &WriteMode::Create).await.unwrap());
+                let copied = store.copy(&path("/one"), &path("/two"), &WriteMode::Create).await;
+                assert_eq!(copied.unwrap(), CopyMethod::Metadata);
             }
             _ => write(&store, "/two", b"shared").await,
         }

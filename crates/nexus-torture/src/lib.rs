@@ -2,6 +2,7 @@
 //! program does, damages the ground below it, and compares what the store answers afterwards with
 //! what it had acknowledged.
 //!
+//! - [`flip`]: every byte of every file damaged, one at a time
 //! - [`kill`]: processes that die by SIGKILL in the middle of their work
 //! - [`power`]: every state that a disk can be in after a power cut, from recorded system calls
 //! - [`many`]: processes that put the same contents at the same paths
@@ -15,6 +16,7 @@
 
 pub mod census;
 pub mod check;
+pub mod flip;
 pub mod kill;
 pub mod many;
 pub mod power;

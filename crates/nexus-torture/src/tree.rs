@@ -65,6 +65,45 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes a directory hold the tree and nothing else, whatever it holds.
+    ///
+    /// # Errors
+    /// When that can not be done.
+    pub(crate) fn restore(&self, root: &Path) -> Result {
+        if !root.exists() {
+            return self.store(root);
+        }
+        self.remove_others(root, "")?;
+        for dir in &self.dirs {
+            match fs::create_dir(root.join(dir)) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
+        }
+        for (path, content) in &self.files {
+            fs::write(root.join(path), content)?;
+        }
+        Ok(())
+    }
+
+    fn remove_others(&self, root: &Path, below: &str) -> Result {
+        for entry in fs::read_dir(root.join(below))? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().map_err(|_| "a name is not UTF-8")?;
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            if !entry.file_type()?.is_dir() {
+                if !self.files.iter().any(|(file, _)| *file == path) {
+                    fs::remove_file(entry.path())?;
+                }
+            } else if self.dirs.contains(&path) {
+                self.remove_others(root, &path)?;
+            } else {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Tells two trees apart.
     pub(crate) fn digest(&self) -> Digest {
         let mut hasher = Hasher::new();
