@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::blobs::hashed;
 use crate::chunker::ChunkSizes;
+use crate::names;
 use crate::record::Record;
 use crate::refs::{Change, NewContent, NewFile, Outcome};
 use crate::store::{self, OpenRefs, Store};
@@ -73,11 +74,14 @@ impl CasBackend {
             )
             .with_hint("mount it with `layout=plain`"));
         }
+        let mut capabilities = capabilities(options.store_id);
+        capabilities.own_files =
+            below.local_root.as_ref().map(|root| root.join(&names::STORE[1..]));
         let info = Info {
             scheme: inner.info().scheme,
             uri: inner.info().uri.clone(),
             layout_reason: options.reason,
-            capabilities: capabilities(options.store_id),
+            capabilities,
         };
         let shared = Shared {
             info,

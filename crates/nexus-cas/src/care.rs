@@ -15,6 +15,9 @@ use crate::store::Store;
 /// How many contents are looked up at once.
 const PAGE: usize = 128;
 
+/// Nanoseconds in a millisecond.
+const NANOS: i64 = 1_000_000;
+
 /// A run of the verifier.
 struct Run {
     store: Store,
@@ -38,7 +41,10 @@ impl Run {
     }
 
     async fn step(&mut self) -> Result<Option<Checked>> {
-        let Some(content) = self.next_content().await? else { return Ok(None) };
+        let Some(content) = self.next_content().await? else {
+            self.store.refs.set_run(None).await?;
+            return Ok(None);
+        };
         let Content { digest, size, .. } = content;
         let verdict = match self.store.check(&content).await {
             Ok(()) => {
@@ -105,15 +111,23 @@ impl Care for Shared {
     async fn verify(&self, options: &VerifyOptions) -> Result<Checking> {
         let Some(store) = self.existing().await? else { return Ok(stream::empty().boxed()) };
         store.refs.audit().await?;
+        let before = options.before.map_or_else(now, |before| before.saturating_mul(NANOS));
+        store.refs.set_run(Some(before)).await?;
         let run = Run {
             store: store.clone(),
-            before: options.before.map_or_else(now, |before| before.saturating_mul(1_000_000)),
+            before,
             after: None,
             unknown: false,
             page: Vec::new().into_iter(),
             done: false,
         };
         Ok(stream::unfold(run, Run::next).boxed())
+    }
+
+    async fn unfinished(&self) -> Result<Option<i64>> {
+        let Some(store) = self.existing().await? else { return Ok(None) };
+        // What was checked in the millisecond in which the run began is checked once more.
+        Ok(store.refs.run().await?.map(|before| before.div_euclid(NANOS) + 1))
     }
 
     async fn collect(&self, options: &CollectOptions) -> Result<Collected> {

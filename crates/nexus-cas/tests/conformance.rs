@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{cutting, expected, in_folder, over};
 use nexus_backend_mem::MemBackend;
+use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::Backend;
 use nexus_testkit::conformance;
@@ -27,37 +29,39 @@ async fn over_memory() {
     assert!(report.passed.len() > 100, "{report}");
 }
 
-async fn in_a_folder(durability: Durability) {
+/// A store in a folder of its own for each case; `open` mounts it.
+async fn in_a_folder<F>(open: impl Fn(PathBuf) -> F + Sync)
+where
+    F: Future<Output = CasBackend> + Send,
+{
     let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap().join("root");
     let cases = AtomicUsize::new(0);
-    let fresh = || async {
-        let dir = folder.path().join(cases.fetch_add(1, Ordering::Relaxed).to_string());
-        std::fs::create_dir(&dir).unwrap();
-        Arc::new(in_folder(&dir, durability).await) as Arc<dyn Backend>
+    let fresh = || {
+        // Every case gets a root of the same name, with what the last one left out of the way.
+        let case = cases.fetch_add(1, Ordering::Relaxed);
+        let _ = std::fs::rename(&root, folder.path().join(case.to_string()));
+        std::fs::create_dir(&root).unwrap();
+        let opening = open(root.clone());
+        async { Arc::new(opening.await) as Arc<dyn Backend> }
     };
-    let report = conformance::run(fresh, &expected()).await;
+    let mut expected = expected();
+    expected.own_files = Some(root.join(".nexus"));
+    let report = conformance::run(fresh, &expected).await;
     assert!(report.passed.len() > 100, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_a_folder_against_power_cuts() {
-    in_a_folder(Durability::Full).await;
+    in_a_folder(|root| async move { in_folder(&root, Durability::Full).await }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_a_folder_against_kills() {
-    in_a_folder(Durability::Process).await;
+    in_a_folder(|root| async move { in_folder(&root, Durability::Process).await }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_chunks() {
-    let folder = tempfile::tempdir().unwrap();
-    let cases = AtomicUsize::new(0);
-    let fresh = || async {
-        let dir = folder.path().join(cases.fetch_add(1, Ordering::Relaxed).to_string());
-        std::fs::create_dir(&dir).unwrap();
-        Arc::new(cutting(&dir).await) as Arc<dyn Backend>
-    };
-    let report = conformance::run(fresh, &expected()).await;
-    assert!(report.passed.len() > 100, "{report}");
+    in_a_folder(|root| async move { cutting(&root).await }).await;
 }

@@ -133,6 +133,17 @@ Examples:
   nexus-fs cp -r /local/data /local/backup
   nexus-fs cp report.txt /local/data/              into a directory")]
     Cp(CopyArgs),
+    /// Copy what differs into a mount that keeps content by digest, and say what it had already
+    #[command(after_long_help = "\
+Examples:
+  nexus-fs import ./photos /local/store            to /local/store/photos
+  nexus-fs import --dry-run ./photos /local/store  only says what it would do")]
+    Import(AdoptArgs),
+    /// Copy what differs out of a mount that keeps content by digest, verified
+    #[command(after_long_help = "\
+Examples:
+  nexus-fs export /local/store/photos ./photos")]
+    Export(AdoptArgs),
     /// Move or rename files and directories, between any mounts
     #[command(after_long_help = "Examples:\n  nexus-fs mv /local/data/a.txt /local/data/b.txt")]
     Mv(MoveArgs),
@@ -181,34 +192,40 @@ Examples:
         after_long_help = "Examples:\n  nexus-fs du /local/data\n  nexus-fs du --physical /local/store"
     )]
     Du {
-        #[arg(default_value = "/")]
+        /// All mounts when absent
         paths: Vec<String>,
         /// One sum for each PATH, not one for each directory in it
         #[arg(short, long)]
         summarize: bool,
-        /// What a content-addressed mount stores, beside what its files would take
+        /// What content-addressed mounts store, beside what their files would take
         #[arg(long, conflicts_with = "summarize")]
         physical: bool,
     },
-    /// Read a content-addressed mount back, oldest check first, and mend it from other mounts
+    /// Read content-addressed mounts back, oldest check first, and mend them from other mounts
     #[command(after_long_help = "\
 Examples:
   nexus-fs verify /local/store
-  nexus-fs verify --older 7d /local/store              what was not read back for a week
+  nexus-fs verify --resume /local/store                goes on where the last run was interrupted
+  nexus-fs verify --older 7d                           what was not read back for a week, of all
   nexus-fs verify --mount local:///backup /local/store  mends from there, too")]
     Verify {
-        path: String,
+        /// All content-addressed mounts when absent
+        path: Option<String>,
+        /// Go on with a run that was interrupted
+        #[arg(long, conflicts_with = "older")]
+        resume: bool,
         /// Only what was last read back longer ago (30s, 10m, 2h, 7d), or before a date
         #[arg(long, value_name = "AGE|DATE")]
         older: Option<String>,
     },
-    /// Say what a content-addressed mount keeps for nobody, or delete it
+    /// Say what content-addressed mounts keep for nobody, or delete it
     #[command(after_long_help = "\
 Examples:
   nexus-fs gc /local/store              only says what it would delete
   nexus-fs gc --delete /local/store")]
     Gc {
-        path: String,
+        /// All content-addressed mounts when absent
+        path: Option<String>,
         /// Delete it
         #[arg(long)]
         delete: bool,
@@ -307,6 +324,16 @@ pub(crate) struct CopyArgs {
     /// Replace nothing
     #[arg(short, long)]
     pub(crate) no_clobber: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdoptArgs {
+    /// Files and directories, and last where to
+    #[arg(required = true, num_args = 2.., value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Say what would be copied, and copy nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

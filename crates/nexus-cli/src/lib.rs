@@ -63,6 +63,10 @@ async fn until_interrupted(
 ) -> Result<(), Failure> {
     tokio::select! {
         ended = commands::run(arguments, environment, output) => ended,
-        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        _ = tokio::signal::ctrl_c() => Err(match &arguments.command {
+            args::Command::Verify { .. } => Failure::interrupted()
+                .with_hint("what was read back is recorded: `--resume` goes on from there"),
+            _ => Failure::interrupted(),
+        }),
     }
 }

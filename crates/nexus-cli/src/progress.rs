@@ -37,6 +37,11 @@ impl Bar {
         }
     }
 
+    /// Says something while the bar is out of the way.
+    pub(crate) fn aside<T>(&self, say: impl FnOnce() -> T) -> T {
+        self.bar.suspend(say)
+    }
+
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -7,6 +7,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::Sandbox;
+use expect_test::expect;
+use futures_util::StreamExt;
 
 const STORE: &str = "local://./store?layout=cas";
 
@@ -71,6 +73,103 @@ fn a_store_is_verified_mended_and_collected() {
     fs.fails(5, &["gc", "--delete", "/local/store"]);
     let deleted = fs.ok(&["gc", "--delete", "--force", "/local/store"]);
     assert!(deleted.contains("deleted 1") && !file.exists(), "{deleted}");
+}
+
+#[test]
+fn without_a_path_all_stores_are_meant() {
+    let fs = Sandbox::empty();
+    let said = fs.fails(3, &["verify"]);
+    assert!(said.contains("no mount keeps content by digest"), "{said}");
+    for name in ["one", "two", "plain"] {
+        std::fs::create_dir(at(&fs, name)).unwrap();
+    }
+    fs.ok(&["mount", "local://./one?layout=cas", "local://./two?layout=cas"]);
+    fs.ok(&["mount", "local://./plain?layout=plain"]);
+    for store in ["one", "two"] {
+        fs.ok(&["write", &format!("/local/{store}/a"), "hello"]);
+    }
+    let read = fs.run(&["verify"]);
+    assert_eq!((read.code, read.stderr.matches("read 1 content, 5 B").count()), (0, 2));
+    let collected = fs.ok(&["gc"]);
+    expect![[r#"
+        /local/one: 0 contents of 0 stored contents, 0 B, would be deleted
+        /local/two: 0 contents of 0 stored contents, 0 B, would be deleted
+    "#]]
+    .assert_eq(&collected);
+    let stored = fs.ok(&["du", "--physical"]);
+    expect![[r#"
+        /local/one: 5 B logical in 1 file, 5 B stored in 1 content
+        /local/two: 5 B logical in 1 file, 5 B stored in 1 content
+    "#]]
+    .assert_eq(&stored);
+}
+
+#[test]
+fn an_interrupted_verification_goes_on() {
+    let fs = Sandbox::empty();
+    std::fs::create_dir(at(&fs, "store")).unwrap();
+    fs.ok(&["mount", STORE]);
+    for name in ["a", "b", "c"] {
+        fs.ok(&["write", &format!("/local/store/{name}"), name]);
+    }
+    let whole = fs.run(&["verify", "--resume"]);
+    let said = "/local/store: no run was interrupted, everything is read\nread 3 contents, 3 B";
+    assert!(whole.stderr.starts_with(said), "{}", whole.stderr);
+    // One that is dropped after the first.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let uri = format!("local://{}?layout=cas", at(&fs, "store").display());
+        let kernel = nexus_fs::mount([uri]).await.unwrap();
+        let at = kernel.mounts().remove(0).at;
+        let mut checking = kernel.verify(at, &Default::default()).await.unwrap();
+        checking.next().await.unwrap().unwrap();
+        drop(checking);
+        kernel.close().await.unwrap();
+    });
+    let resumed = fs.run(&["verify", "--resume", "/local/store"]);
+    assert!(resumed.stderr.starts_with("/local/store: goes on with the run of 20"));
+    assert!(resumed.stderr.contains("read 2 contents, 2 B"), "{}", resumed.stderr);
+    // That one came to its end.
+    let again = fs.run(&["verify", "--resume", "/local/store"]);
+    assert!(again.stderr.contains("no run was interrupted"), "{}", again.stderr);
+}
+
+#[test]
+fn what_differs_is_imported_and_exported() {
+    let fs = Sandbox::empty();
+    std::fs::create_dir(at(&fs, "store")).unwrap();
+    fs.ok(&["mount", STORE]);
+    std::fs::create_dir(at(&fs, "photos")).unwrap();
+    std::fs::write(at(&fs, "photos/a"), vec![7; 100_000]).unwrap();
+    std::fs::write(at(&fs, "photos/b"), vec![7; 100_000]).unwrap();
+    let mut said = fs.ok(&["import", "--dry-run", "./photos", "/local/store"]);
+    said += &fs.ok(&["import", "./photos", "/local/store"]);
+    std::fs::write(at(&fs, "photos/c"), "new").unwrap();
+    said += &fs.ok(&["import", "./photos", "/local/store"]);
+    said += &fs.ok(&["import", "-n", "--json", "./photos", "/local/store"]);
+    said += &fs.ok(&["export", "-n", "/local/store/photos", "./out"]);
+    said += &fs.ok(&["export", "/local/store/photos", "./out"]);
+    std::fs::remove_file(at(&fs, "out/a")).unwrap();
+    said += &fs.ok(&["export", "/local/store/photos/a", "/local/store/photos/c", "./out"]);
+    said += &fs.fails(1, &["import", "./photos", "./out"]);
+    said += &fs.fails(1, &["export", "./photos", "/local/store/x"]);
+    said += &fs.fails(3, &["import", "./missing", "/local/store"]);
+    expect![[r#"
+        would import 2 files, 195.3 KiB to /local/store/photos: 195.3 KiB new, 0 B stored already
+        imported 2 files, 195.3 KiB to /local/store/photos: 97.7 KiB new, 97.7 KiB stored already
+        imported 1 file, 3 B to /local/store/photos: 3 B new, 0 B stored already; 2 files, 195.3 KiB, unchanged
+        {"bytes":0,"directories":0,"dry_run":true,"failed":0,"files":0,"from":"/fileFOLDER/photos","known_bytes":0,"new_bytes":0,"skipped":0,"to":"/local/store/photos","unchanged":3,"unchanged_bytes":200003}
+        would export 3 files, 195.3 KiB to /fileFOLDER/out
+        exported 3 files, 195.3 KiB to /fileFOLDER/out
+        exported 1 file, 97.7 KiB to /fileFOLDER/out/a
+        exported 0 files, 0 B to /fileFOLDER/out/c; 1 file, 3 B, unchanged
+        error: copy /fileFOLDER/out/photos: import is for mounts that keep content by digest
+        hint: `layout=cas` makes a content-addressed store of an empty directory; `cp -r` copies between any mounts
+        error: copy /fileFOLDER/photos: export is for mounts that keep content by digest
+        hint: `layout=cas` makes a content-addressed store of an empty directory; `cp -r` copies between any mounts
+        error: stat /fileFOLDER/missing: no such file or directory
+    "#]].assert_eq(&said);
+    assert_eq!(std::fs::read(at(&fs, "out/a")).unwrap(), vec![7; 100_000]);
 }
 
 #[test]

@@ -120,6 +120,9 @@ pub struct Capabilities {
     /// A directory of this machine that holds all the data, where there is one: its real path, links
     /// followed, so that two mounts of one directory can be told.
     pub local_root: Option<PathBuf>,
+    /// A directory of this machine in which the store keeps files of its own, which are no paths of the
+    /// mount. Its real path, links followed.
+    pub own_files: Option<PathBuf>,
     /// What the store calls itself, where it has a name of its own: mounts with the same one show
     /// the same paths, whichever process or machine made them.
     pub store_id: Option<Box<str>>,

@@ -69,8 +69,8 @@ pub struct Checked {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyOptions {
     /// Only contents that were not read back since this time, in milliseconds since 1970; all by
-    /// default. A run that was interrupted goes on where it stopped when it is given the time at
-    /// which it began.
+    /// default. A run that was interrupted goes on where it stopped when it is given the same again: see
+    /// [`Kernel::unfinished_verification`](crate::Kernel::unfinished_verification).
     pub before: Option<i64>,
 }
 
@@ -117,6 +117,10 @@ pub trait Care: Send + Sync {
     /// goes to quarantine. The stream goes on after bad content, and ends with an error only when
     /// it can not go on.
     async fn verify(&self, options: &VerifyOptions) -> Result<Checking>;
+
+    /// The `before` of a verification that began and did not come to its end, in milliseconds since 1970:
+    /// one with the same goes on where it stopped.
+    async fn unfinished(&self) -> Result<Option<i64>>;
 
     /// Finds what nothing refers to, and deletes it when told to. Any error while looking deletes
     /// nothing. More than [`CollectOptions::LIMIT_PERCENT`] percent is `PreconditionFailed` unless

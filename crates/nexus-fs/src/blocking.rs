@@ -145,6 +145,10 @@ impl Kernel {
         remove_dir(path;) -> ();
         /// Copies a file, or a directory with everything below it.
         copy_all(from, to; options: &CopyOptions) -> TreeReport;
+        /// Copies what differs of a file or a tree into a store that keeps content by digest.
+        import(from, to; options: &CopyOptions) -> TreeReport;
+        /// Copies what differs of a file or a tree out of a store that keeps content by digest.
+        export(from, to; options: &CopyOptions) -> TreeReport;
         /// Removes a file, or a directory with everything below it.
         remove_all(path;) -> TreeReport;
         /// Unmounts what is mounted at `at`.

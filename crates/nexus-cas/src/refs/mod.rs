@@ -232,6 +232,12 @@ pub trait Refs: Send + Sync + 'static {
     /// Records that a content was read back now.
     async fn checked(&self, digest: &Digest, at: i64) -> Result<()>;
 
+    /// Since when contents are read back in a run that did not come to its end, in nanoseconds since 1970.
+    async fn run(&self) -> Result<Option<i64>>;
+
+    /// Records that such a run began, or that it came to its end.
+    async fn set_run(&self, before: Option<i64>) -> Result<()>;
+
     /// Which of these nothing refers to, and no live pin keeps.
     async fn unneeded(&self, digests: Vec<Digest>) -> Result<Vec<Digest>>;
 

@@ -15,13 +15,16 @@ use crate::render::{count, size};
 use crate::session::{Reach, Session};
 
 /// Where the operands go: to the target itself, or into it when it is a directory.
-struct Destination {
-    path: VfsPath,
+pub(super) struct Destination {
+    pub(super) path: VfsPath,
     is_dir: bool,
 }
 
 impl Destination {
-    async fn of(paths: &[String], session: &Session<'_>) -> Result<(Self, usize), Failure> {
+    pub(super) async fn of(
+        paths: &[String],
+        session: &Session<'_>,
+    ) -> Result<(Self, usize), Failure> {
         let last = paths.len() - 1;
         let path = session.path(&paths[last], Reach::Here).await?;
         let is_dir = match session.kernel.stat(&path).await {
@@ -37,7 +40,7 @@ impl Destination {
         Ok((Self { path, is_dir }, last))
     }
 
-    fn for_source(&self, source: &VfsPath) -> Result<VfsPath, Failure> {
+    pub(super) fn for_source(&self, source: &VfsPath) -> Result<VfsPath, Failure> {
         match source.file_name() {
             Some(name) if self.is_dir => Ok(self.path.join(name)?),
             _ => Ok(self.path.clone()),
@@ -51,7 +54,7 @@ fn same(path: &VfsPath) -> Failure {
 
 fn options(no_clobber: bool, bar: &Arc<Bar>) -> CopyOptions {
     let mode = if no_clobber { WriteMode::Create } else { WriteMode::Overwrite };
-    CopyOptions { mode, progress: Some(Arc::clone(bar) as _) }
+    CopyOptions { mode, progress: Some(Arc::clone(bar) as _), ..Default::default() }
 }
 
 pub(crate) async fn cp(

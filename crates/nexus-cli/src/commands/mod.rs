@@ -1,5 +1,6 @@
 //! The commands, one file each or a family.
 
+mod adopt;
 mod care;
 mod copy;
 mod doctor;
@@ -57,13 +58,18 @@ async fn with_session(
         Command::Ls(args) => list::ls(args, session, output).await,
         Command::Tree { path, depth } => list::tree(path, *depth, session, output).await,
         Command::Du { paths, physical: true, .. } => care::physical(paths, session, output).await,
-        Command::Du { paths, summarize, .. } => list::du(paths, *summarize, session, output).await,
-        Command::Verify { path, older } => {
-            care::verify(path, older.as_deref(), session, output).await
+        Command::Du { paths, summarize, .. } => {
+            let all = ["/".to_owned()];
+            let paths = if paths.is_empty() { &all } else { paths.as_slice() };
+            list::du(paths, *summarize, session, output).await
+        }
+        Command::Verify { path, resume, older } => {
+            let what = care::What::of(*resume, older.as_deref())?;
+            care::verify(path.as_deref(), what, session, output).await
         }
         Command::Gc { path, delete, force } => {
             let options = CollectOptions { delete: *delete, force: *force };
-            care::gc(path, options, session, output).await
+            care::gc(path.as_deref(), options, session, output).await
         }
         Command::Stat { paths } => stat::stat(paths, session, output).await,
         Command::Cat { paths, range } => read::cat(paths, range.as_deref(), session, output).await,
@@ -72,6 +78,8 @@ async fn with_session(
         }
         Command::Write(args) => write::write(args, session, output).await,
         Command::Cp(args) => copy::cp(args, session, output).await,
+        Command::Import(args) => adopt::import(args, session, output).await,
+        Command::Export(args) => adopt::export(args, session, output).await,
         Command::Mv(args) => copy::mv(args, session, output).await,
         Command::Rm { paths, recursive, force } => {
             remove::rm(paths, *recursive, *force, session, output).await

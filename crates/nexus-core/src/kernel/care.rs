@@ -98,6 +98,16 @@ impl Kernel {
         Ok(stream::unfold(run, Run::next).boxed())
     }
 
+    /// The [`VerifyOptions::before`] of a verification of the mount that holds `path` that began, whoever
+    /// began it, and did not come to its end.
+    ///
+    /// # Errors
+    /// `Unsupported` for a mount in another layout, and those of the store.
+    pub async fn unfinished_verification(&self, path: impl IntoPath) -> Result<Option<i64>> {
+        let visit = self.visit(&path.into_path()?, Operation::Read)?;
+        care(&visit)?.unfinished().await.map_err(|error| visit.error(error))
+    }
+
     /// Collects what nothing refers to in the mount that holds `path`.
     ///
     /// # Errors

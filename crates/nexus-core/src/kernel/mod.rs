@@ -6,16 +6,20 @@
 //! - `guard`: bodies, uploads and listings on their way through the kernel
 //! - `transfer`: copy and rename, inside one mount or between two
 //! - `relation`: whether two paths lead to one place
+//! - `own_files`: keeping trees away from the files in which a store is kept
+//! - `adopt`: import and export
 //! - `tree`, `move_tree`, `walk`, `glob`: whole trees
 //! - `care`: verifying, mending and collecting in content-addressed mounts
 //! - `sys`: the tree `/__sys__`
 
+mod adopt;
 mod care;
 mod glob;
 mod guard;
 mod lifecycle;
 mod mount;
 mod move_tree;
+mod own_files;
 mod relation;
 mod sys;
 mod table;

@@ -25,13 +25,14 @@ impl Kernel {
                 .with_operation(Operation::Rename)
                 .with_path(to.as_str()));
         }
+        let own_files = self.check_own_files(from, to, Operation::Rename)?;
         self.check_movable(from).await?;
         // Nothing was at `to`; where the store can, this also holds for what comes there meanwhile.
         let mode = match self.capabilities(to)?.create {
             true => WriteMode::Create,
             false => WriteMode::Overwrite,
         };
-        let create = CopyOptions { mode, progress: options.progress.clone() };
+        let create = CopyOptions { mode, progress: options.progress.clone(), ..Default::default() };
         self.make_dir(to).await?;
         let mut directories = vec![from.clone()];
         let walk = WalkOptions { max_depth: None, names_only: true };
@@ -39,6 +40,7 @@ impl Kernel {
         while let Some(entry) = entries.next().await {
             let entry = entry?;
             let target = rebase(&entry.path, from, to)?;
+            own_files.check(&target).map_err(|error| interrupted(error, from, to))?;
             if entry.metadata.is_dir() {
                 self.make_dir(&target).await?;
                 directories.push(entry.path);

@@ -16,19 +16,28 @@ use crate::{
 pub struct CopyOptions {
     /// What may be replaced at the target; of a tree, at each file of it.
     pub mode: WriteMode,
+    /// Pass over files whose content is at the target already. Where a digest is not known, and the sizes
+    /// are the same, the content is read. Of a tree or a single file; a plain copy always copies.
+    pub only_differing: bool,
+    /// Copy nothing, and report what would be. Of trees, as above.
+    pub dry_run: bool,
     /// Who is told how it goes.
     pub progress: Option<Arc<dyn Progress>>,
 }
 
 impl From<WriteMode> for CopyOptions {
     fn from(mode: WriteMode) -> Self {
-        Self { mode, progress: None }
+        Self { mode, ..Self::default() }
     }
 }
 
 impl std::fmt::Debug for CopyOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CopyOptions").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("CopyOptions")
+            .field("mode", &self.mode)
+            .field("only_differing", &self.only_differing)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,6 +24,13 @@ pub struct TreeReport {
     pub directories: u64,
     /// Bytes that went through this program.
     pub bytes: u64,
+    /// Files that were passed over because their content was at the target already.
+    pub unchanged: u64,
+    /// Their bytes.
+    pub unchanged_bytes: u64,
+    /// Bytes, of those that went through this program, that the target kept already and did not store
+    /// again. Known of an import, and of a dry run into a store that keeps content by digest.
+    pub known_bytes: u64,
     /// Files copied by metadata alone.
     pub metadata: u64,
     /// Files copied by reflink.
@@ -48,6 +55,23 @@ impl TreeReport {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.failed_count == 0 && self.skipped_count == 0
+    }
+
+    fn add(&mut self, step: Step) {
+        match step {
+            Step::File(copied) => self.copied(&copied),
+            Step::Planned { bytes, known } => {
+                self.files += 1;
+                self.bytes += bytes;
+                self.known_bytes += if known { bytes } else { 0 };
+            }
+            Step::Unchanged(bytes) => {
+                self.unchanged += 1;
+                self.unchanged_bytes += bytes;
+            }
+            Step::Directory => self.directories += 1,
+            Step::Skipped(path) => self.skip(path),
+        }
     }
 
     fn copied(&mut self, copied: &Copied) {
@@ -80,8 +104,14 @@ impl TreeReport {
 }
 
 /// What became of one entry of a tree that is copied.
-enum Step {
+pub(super) enum Step {
     File(Copied),
+    /// Of so many bytes; whether the target has the content somewhere.
+    Planned {
+        bytes: u64,
+        known: bool,
+    },
+    Unchanged(u64),
     Directory,
     Skipped(VfsPath),
 }
@@ -89,11 +119,13 @@ enum Step {
 impl Kernel {
     /// Copies a file, or a directory with everything below it, to `to` itself. A directory that is
     /// there already is merged into; `options.mode` decides for each file. Links to files are
-    /// copied as files, other links are passed over and reported.
+    /// copied as files, other links are passed over and reported. A dry run counts what would be copied
+    /// as if it were.
     ///
     /// # Errors
-    /// What is wrong with `from` or `to` themselves: `NotFound`, `InvalidPath` for a directory into
-    /// itself, `NotADirectory`. What fails below is in the report.
+    /// What is wrong with `from` or `to` themselves: `NotFound`, `NotADirectory`, `InvalidPath` for a
+    /// directory into itself, or between a store and the files in which it is kept. What fails below is
+    /// in the report.
     pub async fn copy_all(
         &self,
         from: impl IntoPath,
@@ -103,7 +135,8 @@ impl Kernel {
         let (from, to) = (from.into_path()?, to.into_path()?);
         let mut report = TreeReport::default();
         if !self.stat(&from).await?.is_dir() {
-            report.copied(&self.copy_file(&from, &to, options).await?);
+            let step = self.copy_one(&from, &to, options).await?;
+            report.add(step);
             return Ok(report);
         }
         let inside = match (self.place(&from, Operation::Copy)?, self.place(&to, Operation::Copy)?)
@@ -119,18 +152,24 @@ impl Kernel {
                 .with_operation(Operation::Copy)
                 .with_path(from.as_str()));
         }
-        self.make_dir(&to).await?;
+        let own_files = &self.check_own_files(&from, &to, Operation::Copy)?;
+        if !options.dry_run {
+            self.make_dir(&to).await?;
+        }
         let walk = WalkOptions { max_depth: None, names_only: true };
         let entries = self.walk(&from, &walk).await?;
         let (from, to) = (&from, &to);
         let mut steps = entries
-            .map(|entry| async move { self.copy_entry(from, to, entry?, options).await })
+            .map(|entry| async move {
+                let entry = entry?;
+                let target = rebase(&entry.path, from, to)?;
+                own_files.check(&target)?;
+                self.copy_entry(entry, &target, options).await
+            })
             .buffer_unordered(self.shared.parallelism);
         while let Some(step) = steps.next().await {
             match step {
-                Ok(Step::File(copied)) => report.copied(&copied),
-                Ok(Step::Directory) => report.directories += 1,
-                Ok(Step::Skipped(path)) => report.skip(path),
+                Ok(step) => report.add(step),
                 Err(error) => report.fail(error, Some(options)),
             }
         }
@@ -139,15 +178,15 @@ impl Kernel {
 
     async fn copy_entry(
         &self,
-        from: &VfsPath,
-        to: &VfsPath,
         entry: Entry,
+        target: &VfsPath,
         options: &CopyOptions,
     ) -> Result<Step> {
-        let target = rebase(&entry.path, from, to)?;
         match entry.metadata.kind {
             EntryKind::Directory => {
-                self.make_dir(&target).await?;
+                if !options.dry_run {
+                    self.make_dir(target).await?;
+                }
                 return Ok(Step::Directory);
             }
             EntryKind::Symlink if self.stat(&entry.path).await?.is_dir() => {
@@ -156,7 +195,19 @@ impl Kernel {
             EntryKind::Other => return Ok(Step::Skipped(entry.path)),
             EntryKind::File | EntryKind::Symlink => {}
         }
-        self.copy_file(&entry.path, &target, options).await.map(Step::File)
+        self.copy_one(&entry.path, target, options).await
+    }
+
+    async fn copy_one(&self, from: &VfsPath, to: &VfsPath, options: &CopyOptions) -> Result<Step> {
+        if options.only_differing
+            && let Some(bytes) = self.is_same(from, to).await?
+        {
+            return Ok(Step::Unchanged(bytes));
+        }
+        match options.dry_run {
+            true => self.plan(from, to).await,
+            false => self.copy_file(from, to, options).await.map(Step::File),
+        }
     }
 
     /// Makes a directory where the store has them; elsewhere it is implied by what comes below.

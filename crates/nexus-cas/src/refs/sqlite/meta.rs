@@ -35,6 +35,23 @@ pub(super) fn put(connection: &Connection, key: &str, mut value: Vec<u8>) -> rus
         .map(drop)
 }
 
+/// The key of [`run`].
+const RUN: &str = "verification";
+
+/// Since when contents are read back in a run that did not come to its end, in nanoseconds since 1970.
+pub(super) fn run(connection: &Connection) -> Result<Option<i64>> {
+    let stored = get(connection, RUN)?;
+    Ok(stored.and_then(|stored| Some(i64::from_le_bytes(*stored.first_chunk()?))))
+}
+
+/// Records that such a run began, or that it came to its end.
+pub(super) fn set_run(connection: &Connection, before: Option<i64>) -> rusqlite::Result<()> {
+    match before {
+        Some(before) => put(connection, RUN, before.to_le_bytes().to_vec()),
+        None => connection.execute("DELETE FROM meta WHERE key = ?", [RUN]).map(drop),
+    }
+}
+
 fn check(value: &[u8]) -> [u8; CHECK] {
     let mut check = [0; CHECK];
     check.copy_from_slice(&blake3::hash(value).as_bytes()[..CHECK]);

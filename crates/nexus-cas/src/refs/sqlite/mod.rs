@@ -251,6 +251,14 @@ impl Refs for SqliteRefs {
         self.ask(|reply| Job::Checked(digest, at, reply)).await?
     }
 
+    async fn run(&self) -> Result<Option<i64>> {
+        self.read(meta::run).await
+    }
+
+    async fn set_run(&self, before: Option<i64>) -> Result<()> {
+        self.ask(|reply| Job::Run(before, reply)).await?
+    }
+
     async fn unneeded(&self, digests: Vec<Digest>) -> Result<Vec<Digest>> {
         self.read(move |connection| writer::unneeded(connection, &digests)).await
     }

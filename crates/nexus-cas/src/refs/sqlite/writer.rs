@@ -10,10 +10,10 @@ use tokio::sync::oneshot;
 
 use super::backup::Backups;
 use super::change::{Changes, Fault, Totals};
-use super::contents;
 use super::owner;
 use super::reserve::Reserve;
 use super::schema::from_sqlite;
+use super::{contents, meta};
 use crate::refs::{Change, NewFile, Outcome, Place, Probe};
 
 /// The most changes of one transaction.
@@ -23,6 +23,7 @@ const GROUP: usize = 256;
 pub(super) enum Job {
     Change(Ask),
     Checked(Digest, i64, oneshot::Sender<Result<()>>),
+    Run(Option<i64>, oneshot::Sender<Result<()>>),
     Mend(Box<NewFile>, oneshot::Sender<Result<()>>),
     Collect(Vec<Digest>, oneshot::Sender<Result<u64>>),
     Close(oneshot::Sender<()>),
@@ -86,6 +87,9 @@ impl Writer {
                 Job::Checked(digest, at, reply) => {
                     // Whoever asked may be gone; the check was made all the same.
                     let _ = reply.send(self.checked(&digest, at));
+                }
+                Job::Run(before, reply) => {
+                    let _ = reply.send(self.set_run(before));
                 }
                 Job::Mend(file, reply) => {
                     let _ = reply.send(self.mend(&file));
@@ -192,6 +196,13 @@ impl Writer {
         let transaction = self.begin()?;
         contents::set_checked(&transaction, digest, at)?;
         transaction.commit().map_err(from_sqlite)
+    }
+
+    fn set_run(&mut self, before: Option<i64>) -> Result<()> {
+        if self.distrusted {
+            return Err(distrusted());
+        }
+        meta::set_run(&self.connection, before).map_err(from_sqlite)
     }
 
     fn mend(&mut self, file: &NewFile) -> Result<()> {
