@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::check::{self, Fault, Findings, Tally};
@@ -242,11 +242,7 @@ struct Victim {
 
 impl Victim {
     fn start(worker: &worker::Options) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(worker.to_arguments())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = worker.start(0)?;
         let output = BufReader::new(child.stdout.take().ok_or("the worker has no output")?);
         Ok(Self { child, output })
     }

@@ -2,6 +2,7 @@
 //! program does, damages the ground below it, and compares what the store answers afterwards with
 //! what it had acknowledged.
 //!
+//! - [`collector`]: a collector beside writers that die, each with a clock of its own
 //! - [`flip`]: every byte of every file damaged, one at a time
 //! - [`kill`]: processes that die by SIGKILL in the middle of their work
 //! - [`power`]: every state that a disk can be in after a power cut, from recorded system calls
@@ -16,6 +17,7 @@
 
 pub mod census;
 pub mod check;
+pub mod collector;
 pub mod flip;
 pub mod kill;
 pub mod many;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nexus_torture::{flip, kill, many, power, support, worker};
+use nexus_torture::{collector, flip, kill, many, power, support, worker};
 
 /// Puts a store through what kills stores, and says what it lost.
 #[derive(Parser)]
@@ -15,6 +15,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Rig {
+    /// Has processes write and one collect, all with different clocks, and kills some.
+    Collector(collector::Options),
     /// Damages every byte of a small store, one at a time, and looks what is answered.
     Flip(flip::Options),
     /// Kills a process that uses the store, again and again, and looks what the next one finds.
@@ -33,6 +35,7 @@ enum Rig {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().rig {
+        Rig::Collector(options) => collector::run(&options),
         Rig::Flip(options) => flip::run(&options),
         Rig::Kill(options) => kill::run(&options),
         Rig::Power(options) => power::run(&options),

@@ -5,11 +5,15 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use nexus_fs::Kernel;
 
 use crate::support::{self, Result, Rng};
 use crate::work::{Files, Lanes, Op};
+
+/// What gives a process another clock.
+pub const CLOCK: &str = "faketime";
 
 /// What the worker is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -73,6 +77,27 @@ impl Options {
             arguments.push("--careless".into());
         }
         arguments
+    }
+}
+
+impl Options {
+    /// Starts the process; its clock is off by so many seconds.
+    ///
+    /// # Errors
+    /// When it can not be started.
+    pub fn start(&self, clock: i64) -> Result<Child> {
+        let program = std::env::current_exe()?;
+        let mut command = match clock {
+            0 => Command::new(program),
+            seconds => {
+                let mut command = Command::new(CLOCK);
+                // One that counts on at its pace, in every thread.
+                command.args(["-m", "-f", &format!("{seconds:+}s")]).arg(program);
+                command
+            }
+        };
+        command.args(self.to_arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
+        Ok(command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?)
     }
 }
 
