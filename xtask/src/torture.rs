@@ -12,6 +12,7 @@ const SHORT: &[(&str, &[&str])] = &[
     ("kill", &["--rounds", "200"]),
     ("power", &["--images", "2000"]),
     ("flip", &["--cases", "1200"]),
+    ("faults", &["--cases", "400"]),
     ("collector", &["--ops", "20000"]),
     ("many", &["--puts", "1000", "--uri-options", "layout=cas&durability=process"]),
 ];
@@ -19,6 +20,7 @@ const LONG: &[(&str, &[&str])] = &[
     ("kill", &["--rounds", "10000"]),
     ("power", &["--images", "100000"]),
     ("flip", &["--cases", "40000"]),
+    ("faults", &[]),
     ("collector", &["--ops", "1000000"]),
     ("many", &["--puts", "10000"]),
 ];

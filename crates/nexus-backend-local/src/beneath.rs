@@ -307,7 +307,7 @@ impl Root {
         };
         match linux::open_cached(&self.dir, &text, flags) {
             Ok(fd) => Some(Ok(fd)),
-            Err(Errno::AGAIN) => None,
+            Err(Errno::AGAIN | Errno::INTR) => None,
             // A kernel before 5.12 does not know the flag.
             Err(Errno::INVAL) => {
                 self.cached.store(false, Ordering::Relaxed);

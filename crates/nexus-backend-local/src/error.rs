@@ -66,6 +66,7 @@ fn from_errno(errno: Errno) -> Mapped {
             "too many files are open",
             Some("raise the limit with `ulimit -n`"),
         ),
+        Errno::INTR => (ErrorKind::Unavailable, "a signal came in between", Some("try again")),
         Errno::NOMEM => (ErrorKind::Unavailable, "the system is out of memory", None),
         Errno::BUSY => (ErrorKind::Unavailable, "the file is in use by the system", None),
         Errno::IO => (ErrorKind::Unavailable, "the disk failed", Some("see the system log")),

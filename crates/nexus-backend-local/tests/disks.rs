@@ -4,92 +4,14 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use common::{get, open, path, put, snapshot};
 use futures_util::StreamExt;
 use nexus_core::{BackendExt, ErrorKind, ListOptions, WriteMode, WriteOptions};
-
-/// Set for a test that runs as root of a namespace of its own.
-const IN_NAMESPACE: &str = "NEXUS_LOCAL_TEST_IN_NAMESPACE";
-
-/// A small file system that is mounted for one test, in a folder of another one.
-struct Mounted {
-    _alone: MutexGuard<'static, ()>,
-    folder: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Mounted {
-    /// Mounts it. Who may not mount runs `test` again as root of a namespace of its own, where it
-    /// must pass; `None` says that it did.
-    fn tmpfs(options: &str, test: &str) -> Option<Self> {
-        // Starting a program holds open for a moment what other tests have just closed, and so the
-        // space of their files.
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("disk");
-        std::fs::create_dir(&path).unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&path)
-            .output()
-            .unwrap();
-        if mount.status.success() {
-            return Some(Self { _alone: alone, folder, path });
-        }
-        assert!(
-            std::env::var_os(IN_NAMESPACE).is_none(),
-            "no file system can be mounted, not even in a user namespace: {}",
-            String::from_utf8_lossy(&mount.stderr)
-        );
-        let again = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
-            .env(IN_NAMESPACE, "1")
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&again.stdout);
-        assert!(
-            again.status.success() && said.contains("1 passed"),
-            "{said}{}",
-            String::from_utf8_lossy(&again.stderr)
-        );
-        None
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The folder, on another file system, that this one is the directory `disk` of.
-    fn above(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn remount(&self, options: &str) {
-        let status = Command::new("mount")
-            .args(["-o", &format!("remount,bind,{options}")])
-            .arg(&self.path)
-            .status();
-        assert!(status.unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
-}
+use nexus_testkit::disk::Disk;
 
 #[tokio::test]
 async fn a_full_disk_refuses_and_keeps_what_was_there() {
-    let Some(disk) = Mounted::tmpfs("size=1m", "a_full_disk_refuses_and_keeps_what_was_there")
-    else {
+    let Some(disk) = Disk::tmpfs("size=1m", "a_full_disk_refuses_and_keeps_what_was_there") else {
         return;
     };
     let backend = open(disk.path(), "").await.unwrap();
@@ -116,7 +38,7 @@ async fn a_full_disk_refuses_and_keeps_what_was_there() {
 
 #[tokio::test]
 async fn a_read_only_disk_denies_changes_and_serves_reads() {
-    let Some(disk) = Mounted::tmpfs("size=1m", "a_read_only_disk_denies_changes_and_serves_reads")
+    let Some(disk) = Disk::tmpfs("size=1m", "a_read_only_disk_denies_changes_and_serves_reads")
     else {
         return;
     };
@@ -141,7 +63,7 @@ async fn a_read_only_disk_denies_changes_and_serves_reads() {
 
 #[tokio::test]
 async fn a_root_of_two_file_systems_is_one_mount() {
-    let Some(disk) = Mounted::tmpfs("size=1m", "a_root_of_two_file_systems_is_one_mount") else {
+    let Some(disk) = Disk::tmpfs("size=1m", "a_root_of_two_file_systems_is_one_mount") else {
         return;
     };
     let backend = open(disk.above(), "").await.unwrap();

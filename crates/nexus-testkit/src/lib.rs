@@ -4,6 +4,7 @@
 //! - [`model`]: random operations on the kernel, and on a simple tree beside it
 //! - [`fault`]: a wrapper that fails on demand, before an effect or after it
 //! - [`lesser`]: a wrapper that takes capabilities away
+//! - [`disk`]: small disks that are full, read-only, or gone
 //! - [`cancel`]: drops a future at each of its awaits, one after the other
 //!
 //! ```
@@ -29,6 +30,7 @@
 
 pub mod cancel;
 pub mod conformance;
+pub mod disk;
 pub mod fault;
 pub mod lesser;
 pub mod model;

@@ -202,6 +202,7 @@ impl Round {
         // What it said before it died, read or not.
         output.read_to_string(&mut said)?;
         let status = child.wait()?;
+        worker::forget_clock(child.id());
         let killed = lines.is_some() && early.is_none();
         Ok(Ended { said, status: (!killed).then_some(status) })
     }

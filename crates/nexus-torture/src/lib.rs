@@ -3,6 +3,7 @@
 //! what it had acknowledged.
 //!
 //! - [`collector`]: a collector beside writers that die, each with a clock of its own
+//! - [`faults`]: system calls that fail, one at a time
 //! - [`flip`]: every byte of every file damaged, one at a time
 //! - [`kill`]: processes that die by SIGKILL in the middle of their work
 //! - [`power`]: every state that a disk can be in after a power cut, from recorded system calls
@@ -18,6 +19,7 @@
 pub mod census;
 pub mod check;
 pub mod collector;
+pub mod faults;
 pub mod flip;
 pub mod kill;
 pub mod many;

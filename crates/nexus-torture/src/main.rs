@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nexus_torture::{collector, flip, kill, many, power, support, worker};
+use nexus_torture::{collector, faults, flip, kill, many, power, support, worker};
 
 /// Puts a store through what kills stores, and says what it lost.
 #[derive(Parser)]
@@ -17,6 +17,8 @@ struct Arguments {
 enum Rig {
     /// Has processes write and one collect, all with different clocks, and kills some.
     Collector(collector::Options),
+    /// Has one system call of a process fail, and looks what it says and what is left.
+    Faults(faults::Options),
     /// Damages every byte of a small store, one at a time, and looks what is answered.
     Flip(flip::Options),
     /// Kills a process that uses the store, again and again, and looks what the next one finds.
@@ -36,6 +38,7 @@ enum Rig {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().rig {
         Rig::Collector(options) => collector::run(&options),
+        Rig::Faults(options) => faults::run(&options),
         Rig::Flip(options) => flip::run(&options),
         Rig::Kill(options) => kill::run(&options),
         Rig::Power(options) => power::run(&options),

@@ -1,19 +1,32 @@
 //! The process that is killed, or recorded: it works on a store and says what it does.
 //!
 //! On standard output, each line in one write: `> LANE OP` before an operation, `< LANE` once the
-//! store acknowledged it, `! LANE OP: ERROR` when it failed; `= opened` and `= closed` around.
+//! store acknowledged it, `! LANE OP: ERROR [KIND]` when it failed; `= opened` and `= closed` around, or
+//! `! open: ERROR [KIND]` and `! close: ERROR [KIND]`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use nexus_fs::Kernel;
+use nexus_fs::{Error, Kernel};
 
 use crate::support::{self, Result, Rng};
 use crate::work::{Files, Lanes, Op};
 
-/// What gives a process another clock.
-pub const CLOCK: &str = "faketime";
+/// What gives a process another clock, below the directory of libraries.
+const CLOCK: &str = "faketime/libfaketimeMT.so.1";
+
+/// Where that is, in a system that keeps libraries by machine or one that does not.
+fn clock_library() -> Result<PathBuf> {
+    let libraries = Path::new("/usr/lib");
+    let mut places = vec![libraries.to_owned(), libraries.with_file_name("lib64")];
+    places.extend(std::fs::read_dir(libraries)?.filter_map(|entry| Some(entry.ok()?.path())));
+    places.into_iter().map(|place| place.join(CLOCK)).find(|file| file.is_file()).ok_or_else(|| {
+        "`faketime` is not installed: it gives processes their clocks (Debian: `apt-get install \
+         faketime`)"
+            .into()
+    })
+}
 
 /// What the worker is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -87,17 +100,22 @@ impl Options {
     /// When it can not be started.
     pub fn start(&self, clock: i64) -> Result<Child> {
         let program = std::env::current_exe()?;
-        let mut command = match clock {
-            0 => Command::new(program),
-            seconds => {
-                let mut command = Command::new(CLOCK);
-                // One that counts on at its pace, in every thread.
-                command.args(["-m", "-f", &format!("{seconds:+}s")]).arg(program);
-                command
-            }
-        };
+        let mut command = Command::new(program);
+        if clock != 0 {
+            command.env("LD_PRELOAD", clock_library()?);
+            command.env("FAKETIME", format!("{clock:+}s"));
+        }
         command.args(self.to_arguments()).stdin(Stdio::null()).stdout(Stdio::piped());
         Ok(command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?)
+    }
+}
+
+/// Removes what gave a process its clock: it has the number of the process, and outlives one that is
+/// killed.
+pub fn forget_clock(process: u32) {
+    for name in [format!("sem.faketime_sem_{process}"), format!("faketime_shm_{process}")] {
+        // One that ended by itself took it along.
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }
 
@@ -110,7 +128,8 @@ pub fn run(options: &Options) -> Result {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let store = support::open(&options.dir, &options.uri_options).await?;
+        let store = support::open(&options.dir, &options.uri_options).await;
+        let store = store.map_err(|error| failed("open", error))?;
         tell("= opened")?;
         let mut tasks = tokio::task::JoinSet::new();
         let mine = options.first..options.end;
@@ -121,7 +140,7 @@ pub fn run(options: &Options) -> Result {
         while let Some(done) = tasks.join_next().await {
             done??;
         }
-        store.close().await?;
+        store.close().await.map_err(|error| failed("close", error))?;
         tell("= closed")
     })
 }
@@ -143,13 +162,25 @@ async fn work(store: &Kernel, lane: usize, mut files: Files, options: &Options) 
             _ => op.run(store).await,
         };
         if let Err(error) = done {
-            tell(&format!("! {lane} {op}: {error}"))?;
-            return Err(error.into());
+            return Err(failed(&format!("{lane} {op}"), error).into());
         }
         tell(&format!("< {lane}"))?;
         op.apply(&mut files);
     }
     Ok(())
+}
+
+/// Says that something failed.
+fn failed(what: &str, error: Error) -> Error {
+    // Where nobody can be told, the exit code tells.
+    let _ = tell(&format!("! {what}: {error} [{}]", error.kind()));
+    error
+}
+
+/// The kind in a line that says that something failed.
+#[must_use]
+pub fn kind_of(line: &str) -> Option<&str> {
+    line.strip_suffix(']')?.rsplit_once('[').map(|(_, kind)| kind)
 }
 
 fn write_in_place(path: &Path, content: &[u8]) -> Result {

@@ -100,11 +100,7 @@ impl SqliteRefs {
         probe: Arc<dyn Probe>,
     ) -> Result<Self> {
         let path = dir.join(FILE);
-        let about = |error: std::io::Error| {
-            Error::new(ErrorKind::PermissionDenied, "the store can not be written")
-                .with_source(error)
-        };
-        let alone = owner::opening(dir).map_err(about)?;
+        let alone = owner::opening(dir).map_err(schema::from_io)?;
         let reserve = Reserve::new(dir.join(RESERVE));
         let connection = match schema::open(&path, durability, expect) {
             // Opening takes a little space, even to read.
@@ -120,7 +116,7 @@ impl SqliteRefs {
         let trusted_since = boot::since(&connection);
         drop(alone);
         let owners = dir.join("owners");
-        let owner = Owner::new(&owners).map_err(about)?;
+        let owner = Owner::new(&owners).map_err(schema::from_io)?;
         let writer = Writer {
             connection,
             owner,

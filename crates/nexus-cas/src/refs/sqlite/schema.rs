@@ -54,8 +54,14 @@ pub(super) fn open(path: &Path, durability: Durability, expect: Expect) -> Resul
         .with_hint("build with the bundled SQLite"));
     }
     // SQLite takes no file, and an empty one, for an empty database.
-    if expect == Expect::Refs && std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
-        return Err(gone());
+    if expect == Expect::Refs {
+        match std::fs::metadata(path) {
+            Ok(file) if file.len() > 0 => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(from_io(error));
+            }
+            _ => return Err(gone()),
+        }
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -134,6 +140,20 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// What an error of the system means, about a file beside the database.
+pub(super) fn from_io(error: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let (kind, message) = match error.kind() {
+        Io::StorageFull => (ErrorKind::StorageFull, "no space is left on the disk"),
+        Io::QuotaExceeded => (ErrorKind::QuotaExceeded, "the disk quota is used up"),
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => {
+            (ErrorKind::PermissionDenied, "the store can not be written")
+        }
+        _ => (ErrorKind::Unavailable, "the disk failed under the store"),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
 /// What an error of SQLite means to a caller.
 pub(super) fn from_sqlite(error: rusqlite::Error) -> Error {
     let code = match &error {
@@ -163,6 +183,7 @@ pub(super) fn from_sqlite(error: rusqlite::Error) -> Error {
         }
         ffi::SQLITE_CANTOPEN => (ErrorKind::Unavailable, "the store's refs can not be opened"),
         ffi::SQLITE_IOERR => (ErrorKind::Unavailable, "the disk failed under the store's refs"),
+        ffi::SQLITE_PROTOCOL => (ErrorKind::Unavailable, "the store's refs can not be locked"),
         ffi::SQLITE_NOMEM => (ErrorKind::Unavailable, "the system is out of memory"),
         _ => (ErrorKind::Internal, "the store's refs answered an unexpected error"),
     };

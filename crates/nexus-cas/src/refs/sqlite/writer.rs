@@ -12,7 +12,7 @@ use super::backup::Backups;
 use super::change::{Changes, Fault, Totals};
 use super::owner;
 use super::reserve::Reserve;
-use super::schema::from_sqlite;
+use super::schema::{from_io, from_sqlite};
 use super::{contents, meta};
 use crate::refs::{Change, NewFile, Outcome, Place, Probe};
 
@@ -117,7 +117,11 @@ impl Writer {
         let wanted: Vec<_> = held.iter().map(|given_up| !**given_up).collect();
         let mut keep = wanted.into_iter();
         group.retain(|_| keep.next().unwrap_or_default());
-        match self.transaction(&group) {
+        let done = match group.iter().all(|ask| frees(&ask.change)) {
+            true => self.with_room(|writer| writer.transaction(&group)),
+            false => self.transaction(&group),
+        };
+        match done {
             Ok(results) => {
                 drop(held);
                 group.into_iter().zip(results).for_each(|(ask, result)| answer(ask, result));
@@ -126,16 +130,6 @@ impl Writer {
             Err(_) if group.len() > 1 && !self.distrusted => {
                 drop(held);
                 group.into_iter().for_each(|ask| self.group(vec![ask]));
-            }
-            // What frees space may use what was set aside for it.
-            Err(error)
-                if error.kind() == ErrorKind::StorageFull
-                    && group.iter().all(|ask| frees(&ask.change))
-                    && self.reserve.release() =>
-            {
-                drop(held);
-                self.group(group);
-                self.reserve.fill();
             }
             Err(error) => {
                 drop(held);
@@ -231,13 +225,31 @@ impl Writer {
     /// before the rows are committed: a crash between the two leaves rows of nothing, which the next
     /// collection removes, never a path without content.
     fn collect(&mut self, digests: &[Digest]) -> Result<u64> {
-        match self.collect_once(digests) {
-            Err(error) if error.kind() == ErrorKind::StorageFull && self.reserve.release() => {
-                let collected = self.collect_once(digests);
+        self.with_room(|writer| writer.collect_once(digests))
+    }
+
+    /// Does what frees space: on a full disk in what was set aside for it, or in what the log gives back.
+    fn with_room<T>(&mut self, work: impl Fn(&mut Self) -> Result<T>) -> Result<T> {
+        match work(self) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                if !self.reserve.release() {
+                    self.cut_log();
+                }
+                let done = work(self);
+                self.cut_log();
                 self.reserve.fill();
-                collected
+                done
             }
-            collected => collected,
+            done => done,
+        }
+    }
+
+    /// Puts what was logged in its place, and gives the space of the log back. Where a reader or the disk
+    /// is in the way, a later one will.
+    fn cut_log(&self) {
+        let cut = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = cut {
+            tracing::debug!(%error, "the log of the refs was not cut");
         }
     }
 
@@ -309,10 +321,7 @@ fn forget_dead_owners(connection: &Connection, owners: &std::path::Path) -> Resu
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
         .map_err(from_sqlite)?;
     for name in names {
-        let lives = owner::lives(owners, &name).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "the owners of pins can not be looked at")
-                .with_source(error)
-        })?;
+        let lives = owner::lives(owners, &name).map_err(from_io)?;
         if !lives {
             connection.execute("DELETE FROM pins WHERE owner = ?", [name]).map_err(from_sqlite)?;
         }
