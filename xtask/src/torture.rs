@@ -1,5 +1,5 @@
-//! The rigs of `nexus-torture`: processes killed, power cut, bytes flipped. A short form in `test-all`, the long one
-//! by hand.
+//! The rigs of `nexus-torture`: processes killed, power cut, bytes flipped, and more. A short form in
+//! `test-all`, the long one by hand.
 
 use std::process::{Command, Stdio};
 
@@ -7,22 +7,30 @@ use crate::Result;
 use crate::shell::Shell;
 use crate::steps::Outcome;
 
-/// How much the short form does, and how much the long one.
-const SHORT: &[(&str, &[&str])] = &[
-    ("kill", &["--rounds", "200"]),
-    ("power", &["--images", "2000"]),
-    ("flip", &["--cases", "1200"]),
-    ("faults", &["--cases", "400"]),
-    ("collector", &["--ops", "20000"]),
-    ("many", &["--puts", "1000", "--uri-options", "layout=cas&durability=process"]),
-];
-const LONG: &[(&str, &[&str])] = &[
-    ("kill", &["--rounds", "10000"]),
-    ("power", &["--images", "100000"]),
-    ("flip", &["--cases", "40000"]),
-    ("faults", &[]),
-    ("collector", &["--ops", "1000000"]),
-    ("many", &["--puts", "10000"]),
+/// A mount that cuts large content, and what is larger than that.
+const IN_CHUNKS: [&str; 4] = ["--uri-options", "layout=cas&chunking=cdc", "--most", "8388608"];
+
+const PLAIN: [&str; 2] = ["--uri-options", "layout=plain&durability=full"];
+
+/// A rig, how much it does in the short form and in the long one, and what else it is told.
+type Plan =
+    (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+const PLANS: &[Plan] = &[
+    ("kill", &["--rounds", "200"], &["--rounds", "10000"], &[]),
+    ("kill", &["--rounds", "40"], &["--rounds", "1000"], &IN_CHUNKS),
+    ("power", &["--images", "2000"], &["--images", "100000"], &[]),
+    ("power", &["--images", "200"], &["--images", "10000"], &PLAIN),
+    ("power", &["--images", "200"], &["--images", "4000"], &IN_CHUNKS),
+    ("flip", &["--cases", "1200"], &["--cases", "40000"], &[]),
+    ("faults", &["--cases", "400"], &[], &[]),
+    ("collector", &["--ops", "20000"], &["--ops", "1000000"], &[]),
+    (
+        "many",
+        &["--puts", "1000", "--uri-options", "layout=cas&durability=process"],
+        &["--puts", "10000"],
+        &[],
+    ),
 ];
 
 /// The long form, or one rig with arguments of its own.
@@ -30,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let shell = Shell::interactive();
     ensure_tools(&shell)?;
     match arguments {
-        [] => rigs(&shell, LONG),
+        [] => PLANS.iter().try_for_each(|(name, _, long, more)| all(&shell, name, long, more)),
         arguments => {
             let mut rig = rig(&shell);
             shell.run(rig.args(arguments))
@@ -41,11 +49,12 @@ pub(crate) fn run(arguments: &[String]) -> Result {
 /// The short form.
 pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
     ensure_tools(shell)?;
-    rigs(shell, SHORT).map(|()| Outcome::Done)
+    PLANS.iter().try_for_each(|(name, short, _, more)| all(shell, name, short, more))?;
+    Ok(Outcome::Done)
 }
 
-fn rigs(shell: &Shell, plan: &[(&str, &[&str])]) -> Result {
-    plan.iter().try_for_each(|(name, arguments)| shell.run(rig(shell).arg(name).args(*arguments)))
+fn all(shell: &Shell, name: &str, arguments: &[&str], more: &[&str]) -> Result {
+    shell.run(rig(shell).arg(name).args(arguments).args(more))
 }
 
 fn rig(shell: &Shell) -> Command {

@@ -18,9 +18,6 @@ use crate::worker;
 /// Operations of a process.
 const OPS: u64 = 12;
 
-/// Of a hundred operations, how many are care of the store.
-const CARE: u64 = 20;
-
 /// The largest content, in bytes.
 const MOST: u32 = 150_000;
 
@@ -178,7 +175,6 @@ impl Subject {
 
     fn worker(&self, dir: &Path, state: &Path) -> Result<worker::Options> {
         std::fs::write(state, self.lanes.to_text())?;
-        let care = if self.uri_options.contains("layout=plain") { 0 } else { CARE };
         Ok(worker::Options {
             dir: dir.to_owned(),
             uri_options: self.uri_options.clone(),
@@ -188,7 +184,7 @@ impl Subject {
             end: 1,
             ops: Some(OPS),
             most: MOST,
-            care,
+            care: 3 * support::care(&self.uri_options),
             careless: false,
             state: state.to_owned(),
         })

@@ -23,12 +23,6 @@ const ENOUGH: u64 = 5;
 /// Rounds in which a control must have torn a file.
 const CONTROL: u64 = 60;
 
-/// The largest content, in bytes.
-const MOST: u32 = 1 << 20;
-
-/// Of a hundred operations, how many are care of the store.
-const CARE: u64 = 6;
-
 /// How the names of files begin that are not published yet.
 const TEMPORARY: &str = ".nexus-fs-tmp-";
 
@@ -44,6 +38,9 @@ pub struct Options {
     /// Options of the mount URI.
     #[arg(long, default_value = "layout=cas")]
     pub uri_options: String,
+    /// The largest content, in bytes. Above 4 MiB content is cut where the mount cuts it.
+    #[arg(long, default_value_t = 1 << 20)]
+    pub most: u32,
     /// How many operations run beside each other.
     #[arg(long, default_value_t = 3)]
     pub lanes: usize,
@@ -119,12 +116,6 @@ fn control(options: &Options) -> Result<u64> {
     Ok(torn)
 }
 
-/// Whether stores keep every file at its own path: there is nothing to collect, and no digest that
-/// whatever was read back could be compared with.
-fn is_plain(options: &Options) -> bool {
-    options.uri_options.split('&').any(|option| option == "layout=plain")
-}
-
 #[derive(Default)]
 struct Totals {
     rounds: u64,
@@ -179,8 +170,8 @@ fn one(
         first: 0,
         end: first,
         ops: None,
-        most: MOST,
-        care: if careless || is_plain(options) { 0 } else { CARE },
+        most: options.most,
+        care: if careless { 0 } else { support::care(&options.uri_options) },
         careless,
         state,
     };

@@ -46,6 +46,10 @@ pub struct Options {
     /// Options of the mount URI.
     #[arg(long, default_value = "layout=cas")]
     pub uri_options: String,
+    /// The largest content, in bytes; images are written out whole. Above 4 MiB content is cut where the
+    /// mount cuts it.
+    #[arg(long, default_value_t = 160 << 10)]
+    pub most: u32,
     /// How many operations run beside each other.
     #[arg(long, default_value_t = 3)]
     pub lanes: usize,
@@ -68,9 +72,6 @@ const CONTROL: u64 = 200;
 
 /// Images of a recovery.
 const A_RECOVERY: u64 = 40;
-
-/// The largest content, in bytes: images are written out whole.
-const MOST: u32 = 160 << 10;
 
 /// Runs the rig; answers whether all is well.
 ///
@@ -152,8 +153,8 @@ impl Rig<'_> {
             first: 0,
             end: lanes.0.len(),
             ops: Some(ops),
-            most: MOST,
-            care: 0,
+            most: self.options.most,
+            care: support::care(&site.uri_options),
             careless: false,
             state,
         };
