@@ -95,3 +95,10 @@ pub(crate) fn sql(root: &Path, text: &str) {
     let refs = rusqlite::Connection::open(root.join(".nexus/refs.db")).unwrap();
     assert!(refs.execute(text, []).unwrap() > 0, "{text}");
 }
+
+/// Content that its size says.
+pub(crate) fn content(size: usize) -> nexus_core::Bytes {
+    let mut bytes = vec![0; size];
+    blake3::Hasher::new().update(&(size as u64).to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes.into()
+}
