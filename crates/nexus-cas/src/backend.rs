@@ -208,11 +208,14 @@ impl Shared {
         content: Bytes,
         options: &WriteOptions,
     ) -> Result<Metadata> {
-        self.check_target(path, &options.mode).await?;
+        let small = content.len() <= INLINE;
+        // Small content costs no more than a look, and the refs look anyway.
+        if !small || self.opened().is_none() {
+            self.check_target(path, &options.mode).await?;
+        }
         let store = self.made().await?;
         let hashed = hashed(&content).await?;
         let size = content.len() as u64;
-        let small = content.len() <= INLINE;
         let place = match small {
             true => NewContent::Inline(content.clone()),
             false if store.is_chunked(&hashed.digest, size).await? => NewContent::Known,
