@@ -27,7 +27,8 @@ impl Timed {
 pub(crate) struct Mount {
     kernel: Kernel,
     folder: PathBuf,
-    layout: &'static str,
+    /// Options of the mount: its layout, and more.
+    options: String,
 }
 
 fn path(key: &str) -> String {
@@ -35,11 +36,11 @@ fn path(key: &str) -> String {
 }
 
 impl Mount {
-    pub(crate) async fn new(folder: PathBuf, layout: &'static str) -> Result<Self> {
+    pub(crate) async fn new(folder: PathBuf, options: &str) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        let options = format!("layout={layout}&durability=full");
+        let options = options.to_owned();
         let kernel = open(&folder, &options).await?;
-        Ok(Self { kernel, folder, layout })
+        Ok(Self { kernel, folder, options })
     }
 
     pub(crate) fn kernel(&self) -> &Kernel {
@@ -48,15 +49,20 @@ impl Mount {
 
     /// Another mount of the same folder, which knows nothing yet.
     pub(crate) async fn again(&self) -> Result<Self> {
-        Self::new(self.folder.clone(), self.layout).await
+        Self::new(self.folder.clone(), &self.options).await
+    }
+
+    /// Another mount of the same folder, whose writes need not survive a power cut.
+    pub(crate) async fn hasty(&self) -> Result<Self> {
+        let options = self.options.replace("durability=full", "durability=process");
+        Self::new(self.folder.clone(), &options).await
     }
 
     /// Fills a directory with small files, as fast as it gets: nothing is synced meanwhile.
     pub(crate) async fn fill(&self, dir: &str, count: usize) -> Result<()> {
-        let options = format!("layout={}&durability=process", self.layout);
-        let kernel = open(&self.folder, &options).await?;
-        write_small(&kernel, dir, count, 64).await?;
-        Ok(kernel.close().await?)
+        let hasty = self.hasty().await?;
+        write_small(&hasty.kernel, dir, count, 64).await?;
+        Ok(hasty.kernel.close().await?)
     }
 
     /// Writes files of 1 KiB, so many under way.
@@ -223,13 +229,20 @@ impl Disk {
         Ok(Timed { total, each: each.concat() })
     }
 
-    pub(crate) fn write_stream(&self, key: &str, pieces: &[Bytes]) -> Result<Duration> {
+    pub(crate) fn write_stream(
+        &self,
+        key: &str,
+        pieces: &[Bytes],
+        durable: bool,
+    ) -> Result<Duration> {
         let begin = Instant::now();
         let mut file = File::create(self.0.join(key))?;
         for piece in pieces {
             file.write_all(piece)?;
         }
-        file.sync_all()?;
+        if durable {
+            file.sync_all()?;
+        }
         Ok(begin.elapsed())
     }
 
@@ -254,6 +267,14 @@ impl Disk {
 
     pub(crate) fn delete(&self, key: &str) -> Result<()> {
         Ok(fs::remove_file(self.0.join(key))?)
+    }
+}
+
+/// Has the system write what it still holds back, so that nobody pays for what another left.
+pub(crate) fn settle() -> Result<()> {
+    match std::process::Command::new("sync").status()?.success() {
+        true => Ok(()),
+        false => Err("`sync` failed".into()),
     }
 }
 

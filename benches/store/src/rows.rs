@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nexus_fs::{Bytes, CollectOptions};
 
-use crate::contestants::{Disk, Mount, Result, Timed, bytes_read};
+use crate::contestants::{Disk, Mount, Result, Timed, bytes_read, settle};
 use crate::table::{Line, Target, Unit};
 
 /// How much is done.
@@ -47,6 +47,8 @@ impl Sizes {
 pub(crate) struct Run {
     pub(crate) sizes: Sizes,
     pub(crate) cas: Mount,
+    /// By digest as well, large files in chunks.
+    pub(crate) chunks: Mount,
     pub(crate) plain: Mount,
     pub(crate) disk: Disk,
 }
@@ -62,6 +64,8 @@ pub(crate) struct Row {
 pub(crate) const ROWS: &[Row] = &[
     Row { name: "small", run: |run| Box::pin(small(run)) },
     Row { name: "stream", run: |run| Box::pin(stream(run)) },
+    Row { name: "hasty stream", run: |run| Box::pin(hasty_stream(run)) },
+    Row { name: "chunks", run: |run| Box::pin(chunks(run)) },
     Row { name: "ranges", run: |run| Box::pin(ranges(run)) },
     Row { name: "list and open", run: |run| Box::pin(list_and_open(run)) },
     Row { name: "collect", run: |run| Box::pin(collect(run)) },
@@ -69,21 +73,28 @@ pub(crate) const ROWS: &[Row] = &[
 
 const PIECE: u64 = 1 << 20;
 
-/// Pieces that differ from each other, and from those of every other round; most are shared.
+fn piece(seed: u64) -> Bytes {
+    let mut state = seed | 1;
+    let words = (0..PIECE / 8).flat_map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.rotate_left(32).to_le_bytes()
+    });
+    Bytes::from(words.collect::<Vec<_>>())
+}
+
+/// Content that no other round has; most of its pieces are shared, to take little memory.
 fn pieces(size: u64, round: usize) -> Vec<Bytes> {
-    let piece = |seed: u64| {
-        let mut state = seed | 1;
-        let words = (0..PIECE / 8).flat_map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            state.rotate_left(32).to_le_bytes()
-        });
-        Bytes::from(words.collect::<Vec<_>>())
-    };
     let shared: Vec<_> = (0..64).map(|index| piece(2 * index)).collect();
     let mut pieces: Vec<_> =
         (0..size / PIECE).map(|index| shared[(index * 29 % 61) as usize].clone()).collect();
     pieces[0] = piece(1_000_001 + 2 * round as u64);
     pieces
+}
+
+/// Content of which no piece comes twice, in any round.
+fn distinct_pieces(size: u64, round: usize) -> Vec<Bytes> {
+    let first = round as u64 * size;
+    (0..size / PIECE).map(|index| piece(2 * (first + index))).collect()
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -142,6 +153,73 @@ async fn small(run: &Run) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// The three that write and read large files in one round.
+struct Streams<'a> {
+    cas: &'a Mount,
+    plain: &'a Mount,
+    disk: &'a Disk,
+    durable: bool,
+    round: usize,
+}
+
+impl Streams<'_> {
+    /// Has each of them do its work, another one first in each round.
+    async fn each<T: Default>(
+        &self,
+        mut work: impl AsyncFnMut(usize) -> Result<T>,
+    ) -> Result<[T; 3]> {
+        let mut done = [(); 3].map(|()| T::default());
+        for turn in 0..3 {
+            let who = (turn + self.round) % 3;
+            settle()?;
+            done[who] = work(who).await?;
+        }
+        Ok(done)
+    }
+
+    async fn write(&self, key: &str, pieces: &[Bytes]) -> Result<[Duration; 3]> {
+        self.each(async |who| match who {
+            0 => self.cas.write_stream(key, pieces).await,
+            1 => self.plain.write_stream(key, pieces).await,
+            _ => self.disk.write_stream(key, pieces, self.durable),
+        })
+        .await
+    }
+
+    async fn read(&self, key: &str, size: u64) -> Result<[Duration; 3]> {
+        let read = self.each(async |who| match who {
+            0 => self.cas.read_stream(key).await,
+            1 => self.plain.read_stream(key).await,
+            _ => self.disk.read_stream(key),
+        });
+        let all = read.await?;
+        assert!(all.iter().all(|(bytes, _)| *bytes == size), "a part was not read");
+        Ok(all.map(|(_, time)| time))
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<[Duration; 3]> {
+        self.each(async |who| match who {
+            0 => self.cas.copy(from, to).await,
+            1 => self.plain.copy(from, to).await,
+            _ => self.disk.copy(from, to),
+        })
+        .await
+    }
+
+    async fn delete(&self, keys: &[&str]) -> Result<()> {
+        let names: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.cas.delete(&names).await?;
+        self.plain.delete(&names).await?;
+        keys.iter().try_for_each(|key| self.disk.delete(key))?;
+        collect_all(self.cas).await.map(drop)
+    }
+}
+
+fn add(rounds: &mut Rounds, round: usize, times: [Duration; 3], value: impl Fn(Duration) -> f64) {
+    let [cas, plain, disk] = times.map(value);
+    rounds.add(round, cas, plain, disk);
+}
+
 /// Writing, reading, copying and writing again one large file.
 async fn stream(run: &Run) -> Result<Vec<Line>> {
     let size = run.sizes.stream;
@@ -149,43 +227,17 @@ async fn stream(run: &Run) -> Result<Vec<Line>> {
     let [mut writes, mut reads, mut copies, mut again] = [(); 4].map(|()| Rounds::new());
     for round in 0..=run.sizes.rounds {
         let pieces = pieces(size, round);
-        let [cas, plain, disk] = [
-            run.cas.write_stream("stream", &pieces).await?,
-            run.plain.write_stream("stream", &pieces).await?,
-            run.disk.write_stream("stream", &pieces)?,
-        ]
-        .map(rate);
-        writes.add(round, cas, plain, disk);
-        let all = [
-            run.cas.read_stream("stream").await?,
-            run.plain.read_stream("stream").await?,
-            run.disk.read_stream("stream")?,
-        ];
-        assert!(all.iter().all(|(bytes, _)| *bytes == size), "a part was not read");
-        let [cas, plain, disk] = all.map(|(_, time)| rate(time));
-        reads.add(round, cas, plain, disk);
-        let [cas, plain, disk] = [
-            run.cas.copy("stream", "copy").await?,
-            run.plain.copy("stream", "copy").await?,
-            run.disk.copy("stream", "copy")?,
-        ];
-        copies.add(round, cas.as_secs_f64(), plain.as_secs_f64(), disk.as_secs_f64());
+        let (cas, plain, disk) = (&run.cas, &run.plain, &run.disk);
+        let streams = Streams { cas, plain, disk, durable: true, round };
+        add(&mut writes, round, streams.write("stream", &pieces).await?, rate);
+        add(&mut reads, round, streams.read("stream", size).await?, rate);
+        let copied = streams.copy("stream", "copy").await?;
+        add(&mut copies, round, copied, |time| time.as_secs_f64());
         let before = run.cas.kernel().usage("/m").await?;
-        let [cas, plain, disk] = [
-            run.cas.write_stream("again", &pieces).await?,
-            run.plain.write_stream("again", &pieces).await?,
-            run.disk.write_stream("again", &pieces)?,
-        ]
-        .map(rate);
-        again.add(round, cas, plain, disk);
+        add(&mut again, round, streams.write("again", &pieces).await?, rate);
         let after = run.cas.kernel().usage("/m").await?;
         assert_eq!(before.contents, after.contents, "the same content was stored again");
-        // What one round left must not be written back while the next is measured.
-        let keys = ["stream", "copy", "again"];
-        run.cas.delete(&keys.map(str::to_owned)).await?;
-        run.plain.delete(&keys.map(str::to_owned)).await?;
-        keys.iter().try_for_each(|key| run.disk.delete(key))?;
-        collect_all(&run.cas).await?;
+        streams.delete(&["stream", "copy", "again"]).await?;
     }
     let named = |what: &str| format!("{what} {} MiB", size >> 20);
     let rated = Unit::BytesPerSecond;
@@ -195,6 +247,46 @@ async fn stream(run: &Run) -> Result<Vec<Line>> {
         copies.line(named("copy"), Unit::Seconds).reaching(Target::Value(0.005)),
         again.line(named("write the same"), rated),
     ])
+}
+
+/// Writing and reading one large file; answers the rates of both.
+async fn write_and_read(
+    run: &Run,
+    cas: &Mount,
+    plain: &Mount,
+    durable: bool,
+) -> Result<[Rounds; 2]> {
+    let size = run.sizes.stream;
+    let rate = |time: Duration| size as f64 / time.as_secs_f64();
+    let [mut writes, mut reads] = [(); 2].map(|()| Rounds::new());
+    for round in 0..=run.sizes.rounds {
+        let pieces = distinct_pieces(size, round);
+        let streams = Streams { cas, plain, disk: &run.disk, durable, round };
+        add(&mut writes, round, streams.write("stream", &pieces).await?, rate);
+        add(&mut reads, round, streams.read("stream", size).await?, rate);
+        streams.delete(&["stream"]).await?;
+    }
+    Ok([writes, reads])
+}
+
+/// Large files that need not survive a power cut.
+async fn hasty_stream(run: &Run) -> Result<Vec<Line>> {
+    let (cas, plain) = (run.cas.hasty().await?, run.plain.hasty().await?);
+    let [writes, reads] = write_and_read(run, &cas, &plain, false).await?;
+    let named = |what: &str| format!("{what} {} MiB, not synced", run.sizes.stream >> 20);
+    let rated = Unit::BytesPerSecond;
+    Ok(vec![
+        writes.line(named("write"), rated).reaching(Target::Ratio(0.9)),
+        reads.line(named("read"), rated).reaching(Target::Ratio(0.9)),
+    ])
+}
+
+/// Large files that are cut into chunks.
+async fn chunks(run: &Run) -> Result<Vec<Line>> {
+    let [writes, reads] = write_and_read(run, &run.chunks, &run.plain, true).await?;
+    let named = |what: &str| format!("{what} {} MiB in chunks", run.sizes.stream >> 20);
+    let rated = Unit::BytesPerSecond;
+    Ok(vec![writes.line(named("write"), rated), reads.line(named("read"), rated)])
 }
 
 async fn collect_all(mount: &Mount) -> Result<u64> {
