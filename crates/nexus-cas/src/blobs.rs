@@ -4,26 +4,27 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::stream;
 use nexus_core::{
     Backend, BackendExt, Body, ByteRange, Bytes, Digest, Error, ErrorKind, Metadata, ReadOptions,
-    Result, Upload, Version, VfsPath, WriteMode, WriteOptions, async_trait,
+    Result, Upload, Version, WriteMode, WriteOptions,
 };
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::names;
+use crate::pieces::Pieces;
 use crate::record::{nanos, now};
 use crate::refs::{Probe, Refs};
-use crate::tree::{self, Builder, GROUP, Nodes, Remembered, Verifier};
+use crate::tree::{self, Builder, Remembered, Verifier};
 
 /// Content above this size has an outboard tree, so that a part can be verified without the rest.
 pub(crate) const TREE_ABOVE: u64 = 64 << 10;
 
-/// Of how many contents the trees are remembered.
+/// Of how many contents the trees are remembered, at most.
 const TREES: usize = 8;
 
-/// What is verified and handed out at once, of large reads.
-const PIECE: usize = 1 << 20;
+/// How many nodes they have together, as long as there are several.
+const NODES: usize = 2 * tree::REMEMBERED;
 
 /// How often content is put when something comes in between.
 const PUTS: usize = 16;
@@ -67,9 +68,9 @@ pub(crate) async fn hashed(content: &Bytes) -> Result<Hashed> {
 /// The blobs of one store.
 #[derive(Clone)]
 pub(crate) struct Blobs {
-    inner: Arc<dyn Backend>,
+    pub(crate) inner: Arc<dyn Backend>,
     durable: bool,
-    runtime: Handle,
+    pub(crate) runtime: Handle,
     relied_on: Arc<ReliedOn>,
     /// What is known of the trees of the contents that were read last, the latest at the end.
     trees: Arc<Mutex<Vec<(Digest, Remembered)>>>,
@@ -111,17 +112,19 @@ impl Blobs {
         }
     }
 
-    /// What is known of a tree, shared by all readers of that content.
-    fn remembered(&self, digest: &Digest) -> Remembered {
+    /// What is known of a tree, shared by all readers of that content. `made` is what whoever made the
+    /// tree knows of it.
+    fn remembered(&self, digest: &Digest, made: Remembered) -> Remembered {
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = match trees.iter().position(|(known, _)| known == digest) {
             Some(at) => trees.remove(at),
-            None => (*digest, Remembered::default()),
+            None => (*digest, made),
         };
         let remembered = entry.1.clone();
         trees.push(entry);
-        if trees.len() > TREES {
-            trees.remove(0);
+        let mut nodes: usize = trees.iter().map(|(_, tree)| tree.nodes()).sum();
+        while trees.len() > TREES || (trees.len() > 1 && nodes > NODES) {
+            nodes -= trees.remove(0).1.nodes().min(nodes);
         }
         remembered
     }
@@ -228,7 +231,8 @@ impl Blobs {
         // Only the directory matters until it has its name.
         let path = names::blob(&Digest::from_bytes([0; 32]))?;
         let content = self.inner.upload(&path, &self.options(WriteMode::Create)).await?;
-        Ok(BlobUpload { blobs: self.clone(), content, nodes: None, builder: Some(Builder::new()) })
+        let hashing = Some(Hashing::Idle(Builder::new()));
+        Ok(BlobUpload { blobs: self.clone(), content, nodes: None, hashing })
     }
 
     /// Reads `start..end` of a blob of `size` bytes.
@@ -245,26 +249,8 @@ impl Blobs {
         if start == end {
             return Ok(Body::whole(Bytes::new()));
         }
-        let first = start - start % GROUP;
-        let last = end.next_multiple_of(GROUP).min(size);
-        let body = self.piece(digest, first, last).await?;
-        let mut pieces = Pieces {
-            blobs: self.clone(),
-            digest: *digest,
-            size,
-            verifier: Verifier::new(*digest, size, self.remembered(digest)),
-            nodes: TreeNodes { inner: Arc::clone(&self.inner), path: names::tree(digest)? },
-            body,
-            ahead: Bytes::new(),
-            at: first,
-            last,
-            wanted: (start, end),
-            failed: false,
-        };
-        if last - first <= PIECE as u64 {
-            return pieces.next_piece().await.map(Body::whole);
-        }
-        Ok(Body::stream(stream::unfold(pieces, Pieces::next)))
+        let verifier = Verifier::new(*digest, size, self.remembered(digest, Remembered::default()));
+        Pieces::new(self, verifier, (start, end)).await?.read().await
     }
 
     async fn whole(&self, digest: &Digest, size: u64) -> Result<Bytes> {
@@ -280,7 +266,7 @@ impl Blobs {
         Ok(content)
     }
 
-    async fn piece(&self, digest: &Digest, start: u64, end: u64) -> Result<Body> {
+    pub(crate) async fn piece(&self, digest: &Digest, start: u64, end: u64) -> Result<Body> {
         let options = ReadOptions::range(ByteRange::new(start, Some(end))?);
         let read = self.inner.read(&names::blob(digest)?, &options).await;
         read.map(|object| object.body).map_err(|error| unreadable(error, digest))
@@ -297,7 +283,7 @@ impl Blobs {
     }
 
     /// Makes the tree again from the content.
-    async fn rebuild_tree(&self, digest: &Digest, size: u64) -> Result<()> {
+    pub(crate) async fn rebuild_tree(&self, digest: &Digest, size: u64) -> Result<()> {
         let mut body = self.piece(digest, 0, size).await?;
         let mut builder = Builder::new();
         let options = WriteOptions { skip_digest: true, ..WriteOptions::default() };
@@ -356,25 +342,46 @@ pub(crate) struct BlobUpload {
     content: Box<dyn Upload>,
     nodes: Option<Box<dyn Upload>>,
     /// `None` after a failure.
-    builder: Option<Builder>,
+    hashing: Option<Hashing>,
+}
+
+/// What becomes of the pieces of an upload beside being written.
+enum Hashing {
+    Idle(Builder),
+    /// A piece is being hashed, while the caller makes the next one.
+    UnderWay(JoinHandle<Builder>),
+}
+
+impl Hashing {
+    async fn settled(self) -> Result<Builder> {
+        match self {
+            Self::Idle(builder) => Ok(builder),
+            Self::UnderWay(hashing) => hashing.await.map_err(|_| failed()),
+        }
+    }
 }
 
 impl BlobUpload {
     pub(crate) async fn write(&mut self, piece: Bytes) -> Result<()> {
-        let mut builder = self.builder.take().ok_or_else(failed)?;
+        let mut builder = self.settled().await?;
         let to_hash = piece.clone();
         let hashing = tokio::task::spawn_blocking(move || {
             builder.update(&to_hash);
-            let nodes = builder.take_nodes();
-            (builder, nodes)
+            builder
         });
         self.content.write(piece).await?;
-        let (builder, nodes) = hashing.await.map_err(|_| failed())?;
+        self.hashing = Some(Hashing::UnderWay(hashing));
+        Ok(())
+    }
+
+    /// Waits for the piece that is being hashed, and writes the nodes that it completed.
+    async fn settled(&mut self) -> Result<Builder> {
+        let mut builder = self.hashing.take().ok_or_else(failed)?.settled().await?;
+        let nodes = builder.take_nodes();
         if !nodes.is_empty() {
             self.nodes().await?.write(nodes.into()).await?;
         }
-        self.builder = Some(builder);
-        Ok(())
+        Ok(builder)
     }
 
     async fn nodes(&mut self) -> Result<&mut Box<dyn Upload>> {
@@ -387,9 +394,12 @@ impl BlobUpload {
 
     /// The digest and the size; nothing can be written any more.
     pub(crate) async fn seal(mut self) -> Result<SealedBlob> {
-        let (digest, size, rest) = self.builder.take().ok_or_else(failed)?.finish();
+        let builder = self.settled().await?;
+        let tree = builder.remembered();
+        let (digest, size, rest) = builder.finish();
         if size > TREE_ABOVE {
             self.nodes().await?.write(rest.into()).await?;
+            self.blobs.remembered(&digest, tree);
         }
         Ok(SealedBlob { upload: self, digest, size })
     }
@@ -439,95 +449,6 @@ impl SealedBlob {
     }
 }
 
-/// The outboard tree of a blob, as a verifier reads it.
-struct TreeNodes {
-    inner: Arc<dyn Backend>,
-    path: VfsPath,
-}
-
-#[async_trait]
-impl Nodes for TreeNodes {
-    async fn read(&mut self, offset: u64, length: usize) -> Result<Bytes> {
-        let range = ByteRange::new(offset, Some(offset + length as u64))?;
-        let object = self.inner.read(&self.path, &ReadOptions::range(range)).await?;
-        object.body.bytes(length).await
-    }
-}
-
-/// A verified read on its way.
-struct Pieces {
-    blobs: Blobs,
-    digest: Digest,
-    size: u64,
-    verifier: Verifier,
-    nodes: TreeNodes,
-    body: Body,
-    /// What the body gave and no piece took yet.
-    ahead: Bytes,
-    /// Where the next piece begins, and where the last one ends; both at groups.
-    at: u64,
-    last: u64,
-    wanted: (u64, u64),
-    failed: bool,
-}
-
-impl Pieces {
-    async fn next(mut self) -> Option<(Result<Bytes>, Self)> {
-        if self.failed || self.at == self.last {
-            return None;
-        }
-        let piece = self.next_piece().await;
-        self.failed = piece.is_err();
-        Some((piece, self))
-    }
-
-    async fn next_piece(&mut self) -> Result<Bytes> {
-        let length = (self.last - self.at).min(PIECE as u64) as usize;
-        let whole = self.collect(length).await?;
-        self.verify(&whole).await?;
-        let from = self.wanted.0.saturating_sub(self.at).min(length as u64) as usize;
-        let to = (self.wanted.1 - self.at).min(length as u64) as usize;
-        self.at += length as u64;
-        Ok(whole.slice(from..to))
-    }
-
-    /// Exactly `length` bytes of the body.
-    async fn collect(&mut self, length: usize) -> Result<Bytes> {
-        let mut parts: Vec<Bytes> = Vec::new();
-        let mut missing = length;
-        while missing > 0 {
-            if self.ahead.is_empty() {
-                let piece = self.body.next().await.transpose();
-                let piece = piece.map_err(|error| unreadable(error, &self.digest))?;
-                self.ahead = piece.ok_or_else(|| mismatch(&self.digest))?;
-            }
-            let part = self.ahead.split_to(self.ahead.len().min(missing));
-            missing -= part.len();
-            parts.push(part);
-        }
-        match <[Bytes; 1]>::try_from(parts) {
-            Ok([whole]) => Ok(whole),
-            Err(parts) => Ok(parts.concat().into()),
-        }
-    }
-
-    async fn verify(&mut self, piece: &[u8]) -> Result<()> {
-        let verified = self.verifier.verify(&mut self.nodes, self.at, piece).await;
-        let Err(error) = verified else { return Ok(()) };
-        if !matches!(
-            error.kind(),
-            ErrorKind::IntegrityMismatch | ErrorKind::NotFound | ErrorKind::RangeNotSatisfiable
-        ) {
-            return Err(error);
-        }
-        // The content, or its tree? The content alone decides.
-        self.blobs.rebuild_tree(&self.digest, self.size).await?;
-        tracing::warn!(digest = %self.digest, "the tree of a content was damaged, and made again");
-        let verified = self.verifier.verify(&mut self.nodes, self.at, piece).await;
-        verified.map_err(|_| mismatch(&self.digest))
-    }
-}
-
 /// A tree can be made again from the content, so it need not survive a power cut. One that is there
 /// stays: if it is damaged, whoever reads makes it again.
 fn tree_options() -> WriteOptions {
@@ -542,7 +463,7 @@ fn there<T>(created: Result<T>) -> Result<()> {
     }
 }
 
-fn mismatch(digest: &Digest) -> Error {
+pub(crate) fn mismatch(digest: &Digest) -> Error {
     Error::new(
         ErrorKind::IntegrityMismatch,
         format!("the stored content does not match its digest {digest}"),
@@ -550,7 +471,7 @@ fn mismatch(digest: &Digest) -> Error {
     .with_hint("`nexus-fs verify` finds all damage, and mends it from other mounts")
 }
 
-fn unreadable(error: Error, digest: &Digest) -> Error {
+pub(crate) fn unreadable(error: Error, digest: &Digest) -> Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::RangeNotSatisfiable | ErrorKind::TooLarge => {
             mismatch(digest).with_source(error)

@@ -52,6 +52,7 @@ mod content;
 mod layouts;
 pub mod manifest;
 mod names;
+mod pieces;
 mod pins;
 pub mod record;
 pub mod refs;

@@ -6,7 +6,7 @@
 //! compare with. A left subtree is always perfect, so what was written never changes while content
 //! is still coming, and the place of a node follows from its groups alone.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use blake3::hazmat::{
@@ -21,8 +21,11 @@ pub const GROUP: u64 = 16 << 10;
 /// Bytes of a parent.
 const PARENT: u64 = 64;
 
-/// Nodes that are remembered of one content.
-const REMEMBERED: usize = 32 << 10;
+/// Nodes that are remembered of one content, at most; each takes less than 100 bytes.
+pub const REMEMBERED: usize = 96 << 10;
+
+/// Whoever makes a tree remembers its subtrees from this many groups on.
+const LARGE: u64 = 16;
 
 /// The bytes of the tree of a content of `size` bytes.
 #[must_use]
@@ -53,9 +56,10 @@ pub struct Builder {
     held: Vec<u8>,
     /// Groups that were hashed.
     groups: u64,
-    /// Chaining values of the perfect subtrees so far, the largest first.
-    stack: Vec<ChainingValue>,
+    /// The perfect subtrees so far and their chaining values, the largest first.
+    stack: Vec<(Span, ChainingValue)>,
     nodes: Vec<u8>,
+    large: Remembered,
 }
 
 impl Builder {
@@ -87,25 +91,36 @@ impl Builder {
 
     /// Adds a group after which more content comes: no merge can be the root.
     fn push(&mut self, cv: ChainingValue) {
-        self.stack.push(cv);
+        self.stack.push((Span { groups: 1, first: self.groups }, cv));
         self.groups += 1;
         for _ in 0..self.groups.trailing_zeros() {
-            if let Some((left, right)) = self.pop_pair() {
-                self.stack.push(parent(&left, &right));
+            if let Some((span, left, right)) = self.pop_pair() {
+                self.stack.push((span, parent(&left, &right)));
             }
         }
     }
 
-    fn pop_pair(&mut self) -> Option<(ChainingValue, ChainingValue)> {
+    /// Takes the last two subtrees, which are the children of one.
+    fn pop_pair(&mut self) -> Option<(Span, ChainingValue, ChainingValue)> {
         let (right, left) = (self.stack.pop()?, self.stack.pop()?);
-        self.nodes.extend_from_slice(&left);
-        self.nodes.extend_from_slice(&right);
-        Some((left, right))
+        self.nodes.extend_from_slice(&left.1);
+        self.nodes.extend_from_slice(&right.1);
+        if left.0.groups >= LARGE {
+            self.large.add([left, right]);
+        }
+        let groups = left.0.groups + right.0.groups;
+        Some((Span { groups, ..left.0 }, left.1, right.1))
     }
 
     /// The part of the tree that is complete and was not taken yet.
     pub fn take_nodes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.nodes)
+    }
+
+    /// The large subtrees, as far as the tree is complete.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        self.large.clone()
     }
 
     /// The digest and the size of the content, and the rest of the tree.
@@ -115,11 +130,11 @@ impl Builder {
         let mut root = blake3::hash(&self.held);
         if self.groups > 0 {
             let cv = subtree(self.groups * GROUP, &self.held);
-            self.stack.push(cv);
-            while let Some((left, right)) = self.pop_pair() {
+            self.stack.push((Span { groups: 1, first: self.groups }, cv));
+            while let Some((span, left, right)) = self.pop_pair() {
                 root = merge_subtrees_root(&left, &right, Mode::Hash);
                 if !self.stack.is_empty() {
-                    self.stack.push(parent(&left, &right));
+                    self.stack.push((span, parent(&left, &right)));
                 }
             }
         }
@@ -134,11 +149,11 @@ pub trait Nodes: Send {
     async fn read(&mut self, offset: u64, length: usize) -> Result<Bytes>;
 }
 
-/// A subtree: its first group, and how many it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A subtree: how many groups it has, and its first. The smallest sort first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Span {
-    first: u64,
     groups: u64,
+    first: u64,
 }
 
 impl Span {
@@ -167,21 +182,28 @@ impl Span {
     }
 }
 
-/// Nodes of one content that were found to be right. Shared by the readers of that content.
+/// Nodes of one content that were found to be right. Shared by the readers of that content. The
+/// largest subtrees are remembered longest: any part of the content may need them.
 #[derive(Clone, Debug, Default)]
-pub struct Remembered(Arc<Mutex<HashMap<Span, ChainingValue>>>);
+pub struct Remembered(Arc<Mutex<BTreeMap<Span, ChainingValue>>>);
 
 impl Remembered {
+    /// How many nodes there are.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn get(&self, span: Span) -> Option<ChainingValue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&span).copied()
     }
 
-    fn add(&self, nodes: Vec<(Span, ChainingValue)>) {
+    fn add(&self, nodes: impl IntoIterator<Item = (Span, ChainingValue)>) {
         let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() + nodes.len() > REMEMBERED {
-            remembered.clear();
-        }
         remembered.extend(nodes);
+        while remembered.len() > REMEMBERED {
+            remembered.pop_first();
+        }
     }
 }
 
@@ -198,6 +220,18 @@ impl Verifier {
     #[must_use]
     pub fn new(digest: Digest, size: u64, remembered: Remembered) -> Self {
         Self { digest, size, remembered }
+    }
+
+    /// The digest of the content.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Verifies `bytes`, which are the content from `start` on: whole groups, or up to its end.
@@ -423,6 +457,41 @@ mod tests {
             }
         });
         assert!(nodes.read <= 17 * 32, "{} bytes", nodes.read);
+    }
+
+    #[test]
+    fn whoever_made_a_tree_reads_the_lowest_levels_alone() {
+        let content = content((64 << 20) + 5);
+        let mut builder = Builder::new();
+        builder.update(&content);
+        let large = builder.remembered();
+        let mut tree = builder.take_nodes();
+        let (digest, size, rest) = builder.finish();
+        tree.extend(rest);
+        let verifier = Verifier::new(digest, size, large);
+        let mut nodes = Memory { tree, read: 0 };
+        let (start, end) = (33 << 20, (33 << 20) + 1);
+        block_on(verify_part(&content, &mut nodes, &verifier, start, end)).unwrap();
+        assert_eq!(nodes.read, 4 * 32);
+        let mut damaged = content;
+        damaged[start] ^= 1;
+        let found = block_on(verify_part(&damaged, &mut nodes, &verifier, start, end));
+        assert_eq!(found.unwrap_err().kind(), ErrorKind::IntegrityMismatch);
+    }
+
+    #[test]
+    fn the_smallest_subtrees_are_forgotten_first() {
+        let remembered = Remembered::default();
+        let span = |groups, first| Span { groups, first };
+        let count = REMEMBERED as u64;
+        remembered.add([(span(1 << 20, 0), [1; 32])]);
+        remembered.add((0..count).map(|first| (span(2, 2 * first), [2; 32])));
+        remembered.add([(span(1, 0), [3; 32])]);
+        assert_eq!(remembered.get(span(1 << 20, 0)), Some([1; 32]));
+        assert_eq!(remembered.get(span(1, 0)), None);
+        assert_eq!(remembered.get(span(2, 0)), None);
+        assert_eq!(remembered.get(span(2, 2)), Some([2; 32]));
+        assert_eq!(remembered.nodes(), REMEMBERED);
     }
 
     proptest! {
