@@ -185,7 +185,7 @@ impl Blobs {
         }
         if metadata.size != Some(size) || !self.is_whole(digest, size, &metadata, refs).await? {
             tracing::warn!(%digest, "stored content was damaged, and is stored again");
-            self.quarantine(digest).await?;
+            refs.set_aside(digest, metadata.version).await?;
             return Ok(false);
         }
         if self.durable {
@@ -301,8 +301,13 @@ impl Blobs {
         upload.finish().await.map(drop)
     }
 
-    /// Takes damaged content out of the way.
-    pub(crate) async fn quarantine(&self, digest: &Digest) -> Result<()> {
+    /// Which version of a blob is there.
+    pub(crate) async fn version(&self, digest: &Digest) -> Result<Option<Version>> {
+        let found = self.inner.try_stat(&names::blob(digest)?).await?;
+        Ok(found.and_then(|metadata| metadata.version))
+    }
+
+    async fn quarantine(&self, digest: &Digest) -> Result<()> {
         let (blob, aside) = (names::blob(digest)?, names::quarantined(digest)?);
         match self.inner.rename(&blob, &aside, &WriteMode::Overwrite).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -320,6 +325,16 @@ impl Blobs {
 impl Probe for Blobs {
     fn is_there(&self, digest: &Digest, size: u64) -> Result<bool> {
         self.runtime.block_on(self.holds(digest, size))
+    }
+
+    fn set_aside(&self, digest: &Digest, version: Option<&Version>) -> Result<bool> {
+        self.runtime.block_on(async {
+            let same = self.version(digest).await?.as_ref() == version;
+            if same {
+                self.quarantine(digest).await?;
+            }
+            Ok(same)
+        })
     }
 
     fn remove(&self, digests: &[Digest]) -> Result<()> {

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt, stream};
 use nexus_core::{
     Body, ByteRange, Care, Checked, Checking, CollectOptions, Collected, Digest, Error, ErrorKind,
-    Result, Traffic, Usage, Verdict, VerifyOptions, async_trait,
+    Result, Traffic, Usage, Verdict, VerifyOptions, VfsPath, async_trait,
 };
 
 use crate::backend::Shared;
@@ -17,6 +17,9 @@ const PAGE: usize = 128;
 
 /// Nanoseconds in a millisecond.
 const NANOS: i64 = 1_000_000;
+
+/// How often a content that changes is looked at.
+const LOOKS: usize = 16;
 
 /// A run of the verifier.
 struct Run {
@@ -46,23 +49,18 @@ impl Run {
             return Ok(None);
         };
         let Content { digest, size, .. } = content;
-        let verdict = match self.store.check(&content).await {
-            Ok(()) => {
+        let verdict = match self.damage(&content).await? {
+            None => {
                 // Never before the time that the run asks for, or it would be due again in this run.
                 self.store.refs.checked(&digest, now().max(self.before)).await?;
                 Verdict::Good
             }
-            Err(error) if error.kind() == ErrorKind::IntegrityMismatch => {
-                if matches!(content.place, Some(Place::Blob) | None) {
-                    self.store.blobs.quarantine(&digest).await?;
-                }
-                let harmed = self.store.refs.paths_of(&digest).await?;
+            Some((harmed, reason)) => {
                 let whole = self.store.refs.whole_of(&digest).await?;
                 let part_of = whole
                     .and_then(|manifest| Some((manifest.digest(), manifest.offset_of(&digest)?)));
-                Verdict::Bad { harmed, part_of, reason: error.message().to_owned() }
+                Verdict::Bad { harmed, part_of, reason }
             }
-            Err(error) => return Err(error),
         };
         let read = match content.place {
             Some(Place::Chunked) => content.stored,
@@ -73,6 +71,35 @@ impl Run {
 }
 
 impl Run {
+    /// Reads a content back; answers which paths are harmed and why, when it is bad. What changes
+    /// meanwhile is looked at again.
+    async fn damage(&self, content: &Content) -> Result<Option<(Vec<VfsPath>, String)>> {
+        let Store { refs, blobs, .. } = &self.store;
+        let digest = &content.digest;
+        for _ in 0..LOOKS {
+            let version = blobs.version(digest).await?;
+            let reason = match self.store.check(content).await {
+                Err(error) if error.kind() == ErrorKind::IntegrityMismatch => error,
+                checked => return checked.map(|()| None),
+            };
+            let harmed = match content.place {
+                Some(Place::Inline | Place::Chunked) => {
+                    let (kept, paths) = refs.needed(digest).await?;
+                    let whole = kept.is_some_and(|kept| kept.check(digest).is_ok());
+                    (!whole).then_some(paths)
+                }
+                Some(Place::Blob) | None => refs.set_aside(digest, version).await?,
+            };
+            match harmed {
+                // Nobody needs it any more.
+                Some(harmed) if harmed.is_empty() => return Ok(None),
+                Some(harmed) => return Ok(Some((harmed, reason.message().to_owned()))),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
     async fn next_content(&mut self) -> Result<Option<Content>> {
         loop {
             if let Some(content) = self.page.next() {

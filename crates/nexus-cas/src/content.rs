@@ -53,11 +53,15 @@ impl Store {
             }
             _ => {}
         }
-        let (_, bytes) = self.refs.content(digest).await?.ok_or_else(|| damaged(digest))?;
-        let bytes = bytes.ok_or_else(|| damaged(digest))?;
-        match content.place {
-            Some(Place::Inline) => right(&bytes, digest),
-            _ => Manifest::decode(digest, &bytes).map(drop),
+        match self.refs.content(digest).await? {
+            // Put otherwise meanwhile.
+            Some((Content { place: Some(Place::Blob), size, .. }, _)) => {
+                self.blobs.check(digest, size).await
+            }
+            Some((Content { place: Some(place), .. }, bytes)) => {
+                Kept { place, bytes }.check(digest)
+            }
+            _ => Err(damaged(digest)),
         }
     }
 
@@ -150,6 +154,18 @@ impl Store {
         self.refs.mend(file).await?;
         sealed.pins.released();
         Ok(())
+    }
+}
+
+impl Kept {
+    /// Whether what is kept beside the refs is what it must be. A blob is elsewhere.
+    pub(crate) fn check(&self, digest: &Digest) -> Result<()> {
+        let bytes = self.bytes.as_ref().ok_or_else(|| damaged(digest));
+        match self.place {
+            Place::Inline => right(bytes?, digest),
+            Place::Chunked => Manifest::decode(digest, bytes?).map(drop),
+            Place::Blob => Ok(()),
+        }
     }
 }
 

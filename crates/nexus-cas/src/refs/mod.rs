@@ -6,7 +6,7 @@ pub mod sqlite;
 use std::collections::BTreeMap;
 
 use nexus_core::{
-    Bytes, DeleteTarget, Deleted, Digest, Result, Usage, VfsPath, WriteMode, async_trait,
+    Bytes, DeleteTarget, Deleted, Digest, Result, Usage, Version, VfsPath, WriteMode, async_trait,
 };
 
 use crate::manifest::Manifest;
@@ -172,6 +172,10 @@ pub trait Probe: Send + Sync {
     /// Whether the blob is there, with this size.
     fn is_there(&self, digest: &Digest, size: u64) -> Result<bool>;
 
+    /// Takes a blob that was found damaged, or absent, in this version out of the way. False, and no
+    /// change, when it has another one now.
+    fn set_aside(&self, digest: &Digest, version: Option<&Version>) -> Result<bool>;
+
     /// Removes blobs. One that is absent is success.
     fn remove(&self, digests: &[Digest]) -> Result<()>;
 }
@@ -209,9 +213,6 @@ pub trait Refs: Send + Sync + 'static {
     /// What the store holds.
     async fn usage(&self) -> Result<Usage>;
 
-    /// Every path with this content, or with a content that it is a chunk of.
-    async fn paths_of(&self, digest: &Digest) -> Result<Vec<VfsPath>>;
-
     /// A content that this is a chunk of, if there is one.
     async fn whole_of(&self, chunk: &Digest) -> Result<Option<Manifest>>;
 
@@ -231,6 +232,18 @@ pub trait Refs: Send + Sync + 'static {
 
     /// Records that a content was read back now.
     async fn checked(&self, digest: &Digest, at: i64) -> Result<()>;
+
+    /// What is recorded of a content, and which paths need it, at one moment.
+    async fn needed(&self, digest: &Digest) -> Result<(Option<Kept>, Vec<VfsPath>)>;
+
+    /// Takes a blob that was found damaged, or absent, in this version out of the way, while nobody can
+    /// give it a path; answers which paths have it. `None`, and no change, when it has another version
+    /// now: it was put again, or collected.
+    async fn set_aside(
+        &self,
+        digest: &Digest,
+        version: Option<Version>,
+    ) -> Result<Option<Vec<VfsPath>>>;
 
     /// Since when contents are read back in a run that did not come to its end, in nanoseconds since 1970.
     async fn run(&self) -> Result<Option<i64>>;

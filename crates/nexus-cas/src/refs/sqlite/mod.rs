@@ -28,7 +28,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use nexus_core::{Bytes, Digest, Error, ErrorKind, Result, Usage, VfsPath, async_trait};
+use nexus_core::{Bytes, Digest, Error, ErrorKind, Result, Usage, Version, VfsPath, async_trait};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -218,11 +218,6 @@ impl Refs for SqliteRefs {
         self.read(read::usage).await
     }
 
-    async fn paths_of(&self, digest: &Digest) -> Result<Vec<VfsPath>> {
-        let digest = *digest;
-        self.read(move |connection| read::paths_of(connection, &digest)).await
-    }
-
     async fn whole_of(&self, chunk: &Digest) -> Result<Option<Manifest>> {
         let chunk = *chunk;
         self.read(move |connection| contents::whole_of(connection, &chunk)).await
@@ -245,6 +240,26 @@ impl Refs for SqliteRefs {
     async fn checked(&self, digest: &Digest, at: i64) -> Result<()> {
         let digest = *digest;
         self.ask(|reply| Job::Checked(digest, at, reply)).await?
+    }
+
+    async fn needed(&self, digest: &Digest) -> Result<(Option<Kept>, Vec<VfsPath>)> {
+        let digest = *digest;
+        self.read(move |connection| {
+            let snapshot = connection.unchecked_transaction().map_err(schema::from_sqlite)?;
+            let paths = read::paths_of(&snapshot, &digest)?;
+            // What is damaged is as good as none.
+            Ok((contents::kept(&snapshot, &digest).unwrap_or_default(), paths))
+        })
+        .await
+    }
+
+    async fn set_aside(
+        &self,
+        digest: &Digest,
+        version: Option<Version>,
+    ) -> Result<Option<Vec<VfsPath>>> {
+        let digest = *digest;
+        self.ask(|reply| Job::SetAside(digest, version, reply)).await?
     }
 
     async fn run(&self) -> Result<Option<i64>> {

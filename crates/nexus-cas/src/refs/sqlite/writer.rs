@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use nexus_core::{Digest, Error, ErrorKind, Result};
+use nexus_core::{Digest, Error, ErrorKind, Result, Version, VfsPath};
 use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
 use tokio::sync::oneshot;
 
@@ -13,7 +13,7 @@ use super::change::{Changes, Fault, Totals};
 use super::owner;
 use super::reserve::Reserve;
 use super::schema::{from_io, from_sqlite};
-use super::{contents, meta};
+use super::{contents, meta, read};
 use crate::refs::{Change, NewFile, Outcome, Place, Probe};
 
 /// The most changes of one transaction.
@@ -23,6 +23,7 @@ const GROUP: usize = 256;
 pub(super) enum Job {
     Change(Ask),
     Checked(Digest, i64, oneshot::Sender<Result<()>>),
+    SetAside(Digest, Option<Version>, oneshot::Sender<Result<Option<Vec<VfsPath>>>>),
     Run(Option<i64>, oneshot::Sender<Result<()>>),
     Mend(Box<NewFile>, oneshot::Sender<Result<()>>),
     Collect(Vec<Digest>, oneshot::Sender<Result<u64>>),
@@ -87,6 +88,9 @@ impl Writer {
                 Job::Checked(digest, at, reply) => {
                     // Whoever asked may be gone; the check was made all the same.
                     let _ = reply.send(self.checked(&digest, at));
+                }
+                Job::SetAside(digest, version, reply) => {
+                    let _ = reply.send(self.set_aside(&digest, version.as_ref()));
                 }
                 Job::Run(before, reply) => {
                     let _ = reply.send(self.set_run(before));
@@ -190,6 +194,20 @@ impl Writer {
         let transaction = self.begin()?;
         contents::set_checked(&transaction, digest, at)?;
         transaction.commit().map_err(from_sqlite)
+    }
+
+    /// While the transaction lasts nobody gives the content a path, in any process.
+    fn set_aside(
+        &mut self,
+        digest: &Digest,
+        version: Option<&Version>,
+    ) -> Result<Option<Vec<VfsPath>>> {
+        let probe = Arc::clone(&self.probe);
+        let transaction = self.begin()?;
+        match probe.set_aside(digest, version)? {
+            true => read::paths_of(&transaction, digest).map(Some),
+            false => Ok(None),
+        }
     }
 
     fn set_run(&mut self, before: Option<i64>) -> Result<()> {
