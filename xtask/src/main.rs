@@ -84,6 +84,12 @@ const COMMANDS: &[Command] = &[
         run: bench::run,
     },
     Command {
+        name: "memory",
+        arguments: "[OPTIONS]",
+        summary: "10 GiB into a mount with OPTIONS and out of it, its memory watched; all layouts by default",
+        run: memory::run,
+    },
+    Command {
         name: "torture",
         arguments: "[RIG ARGS]",
         summary: "the long crash rigs: processes killed, power cut",

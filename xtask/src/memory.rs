@@ -1,5 +1,5 @@
-//! Memory of long streams: 10 GiB into a file and out of it again, through the release binary,
-//! while its memory is watched. The pattern comes back as it went in, byte by byte.
+//! Memory of long streams: 10 GiB into a file and out of it again, in every layout, through the release
+//! binary, while its memory is watched. The pattern comes back as it went in, byte by byte.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,11 +19,32 @@ const MOST_KIB: u64 = 64 << 10;
 
 const PIECE: usize = 1 << 20;
 
+/// Options of the mounts that are watched.
+const LAYOUTS: &[&str] = &["layout=plain", "layout=cas", "layout=cas&chunking=cdc"];
+
 /// How long one direction may take.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// Watches a mount with the options given, or all layouts.
+pub(crate) fn run(arguments: &[String]) -> Result {
+    let shell = Shell::interactive();
+    let outcome = match arguments {
+        [] => step(&shell)?,
+        [options] => watched(&shell, &[options])?,
+        _ => return Err("give the options of one mount, or none for all layouts".into()),
+    };
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Skipped(why) => Err(why.into()),
+    }
+}
+
 /// Runs the check.
 pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
+    watched(shell, LAYOUTS)
+}
+
+fn watched(shell: &Shell, layouts: &[&str]) -> Result<Outcome> {
     if !Path::new("/proc/self/status").exists() {
         return Ok(Outcome::Skipped(
             "this system does not tell the peak memory of a process".into(),
@@ -31,28 +52,32 @@ pub(crate) fn step(shell: &Shell) -> Result<Outcome> {
     }
     let binary = release::build(shell)?;
     let dir = target_dir().join("xtask-memory");
-    fs::create_dir_all(&dir)?;
-    let result = through(shell, &binary, &dir);
-    fs::remove_dir_all(&dir)?;
-    result
+    for layout in layouts {
+        let (folder, state) = (dir.join("folder"), dir.join("state"));
+        fs::create_dir_all(&folder)?;
+        let result = through(shell, &binary, layout, (&folder, &state));
+        // Before the next one: each needs 10 GiB.
+        fs::remove_dir_all(&dir)?;
+        result?;
+    }
+    Ok(Outcome::Done)
 }
 
-fn through(shell: &Shell, binary: &Path, dir: &Path) -> Result<Outcome> {
+fn through(shell: &Shell, binary: &Path, layout: &str, (folder, state): (&Path, &Path)) -> Result {
     let program = |verb: &[&str]| {
         let mut command = Command::new(binary);
-        let uri = format!("local://{}?layout=plain", dir.display());
+        let uri = format!("local://{}?{layout}", folder.display());
         command.args(["--mount", &uri]).args(verb);
-        command.env("NEXUS_FS_STATE_DIR", dir.join("state"));
+        command.env("NEXUS_FS_STATE_DIR", state);
         command
     };
-    let path = format!("/local{}/stream", dir.display());
+    let path = format!("/local{}/stream", folder.display());
     let mut write = program(&["--quiet", "write", &path, "-"]).stdin(Stdio::piped()).spawn()?;
     let input = write.stdin.take().ok_or("no standard input")?;
-    watch(shell, write, "write", move || feed(input))?;
+    watch(shell, write, &format!("write, {layout}"), move || feed(input))?;
     let mut read = program(&["cat", &path]).stdout(Stdio::piped()).spawn()?;
     let output = read.stdout.take().ok_or("no standard output")?;
-    watch(shell, read, "cat", move || compare(output))?;
-    Ok(Outcome::Done)
+    watch(shell, read, &format!("cat, {layout}"), move || compare(output))
 }
 
 /// Looks at the memory of a child until it is gone, while `work` is done beside it.

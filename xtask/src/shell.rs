@@ -101,10 +101,11 @@ impl Shell {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Adds a line to the log.
+    /// Adds a line to the log; shows it where there is none.
     pub(crate) fn note(&self, text: &str) -> Result {
-        if let Some(mut log) = self.open_log()? {
-            writeln!(log, "{text}")?;
+        match self.open_log()? {
+            Some(mut log) => writeln!(log, "{text}")?,
+            None => crate::out::line(text),
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Cuts content into chunks where the content itself says so, so that an insertion changes the chunks
 //! around it and no others.
 
-use bytes::BytesMut;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use fastcdc::v2020::FastCDC;
 use nexus_core::Bytes;
 
@@ -27,24 +28,36 @@ impl ChunkSizes {
 /// Content that comes in pieces and goes in chunks.
 pub(crate) struct Chunker {
     sizes: ChunkSizes,
-    waiting: BytesMut,
+    /// What was not cut yet, from `at` on. Chunks are copied out of it: one that shared its memory would
+    /// keep all of it.
+    buffer: Vec<u8>,
+    at: usize,
+    memory: Memory,
     /// The last chunk that was cut: it takes in what follows, if that is too little for a chunk.
     held: Option<Bytes>,
 }
 
 impl Chunker {
     pub(crate) fn new(sizes: ChunkSizes) -> Self {
-        Self { sizes, waiting: BytesMut::new(), held: None }
+        Self { sizes, buffer: Vec::new(), at: 0, memory: Memory::default(), held: None }
     }
 
     /// Takes the next piece, of any size.
     pub(crate) fn push(&mut self, piece: &[u8]) {
-        self.waiting.extend_from_slice(piece);
+        // Moves what waits to the front when there is as much in front of it.
+        if self.at >= self.sizes.most {
+            self.buffer.drain(..std::mem::take(&mut self.at));
+        }
+        self.buffer.extend_from_slice(piece);
+    }
+
+    fn waiting(&self) -> &[u8] {
+        &self.buffer[self.at..]
     }
 
     /// The next chunk, once nothing that may still come can change it.
     pub(crate) fn next(&mut self) -> Option<Bytes> {
-        while self.waiting.len() >= self.sizes.most {
+        while self.waiting().len() >= self.sizes.most {
             let chunk = self.cut();
             if let Some(before) = self.held.replace(chunk) {
                 return Some(before);
@@ -55,15 +68,18 @@ impl Chunker {
 
     fn cut(&mut self) -> Bytes {
         let ChunkSizes { least, average, most } = self.sizes;
-        let (_, end) = FastCDC::new(&self.waiting, least, average, most).cut(0, self.waiting.len());
-        self.waiting.split_to(end).freeze()
+        let waiting = self.waiting();
+        let (_, end) = FastCDC::new(waiting, least, average, most).cut(0, waiting.len());
+        let chunk = self.memory.copy(&waiting[..end], most);
+        self.at += end;
+        chunk
     }
 
     /// The chunks that are left: nothing comes any more.
     pub(crate) fn finish(mut self) -> Vec<Bytes> {
         let mut chunks: Vec<_> = std::iter::from_fn(|| self.next()).collect();
         chunks.extend(self.held.take());
-        while !self.waiting.is_empty() {
+        while !self.waiting().is_empty() {
             let chunk = self.cut();
             match chunks.last_mut() {
                 // Content this small is kept beside the refs, where a chunk is not looked for.
@@ -74,6 +90,45 @@ impl Chunker {
             }
         }
         chunks
+    }
+}
+
+/// The memory of chunks that are gone, for those to come. Chunks are large and go on other threads than
+/// they came on, where allocators keep what is freed.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// The memory of a chunk in use.
+struct Lent {
+    bytes: Vec<u8>,
+    memory: Memory,
+}
+
+impl Memory {
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The content of a chunk, which is not longer than `most`.
+    fn copy(&self, content: &[u8], most: usize) -> Bytes {
+        let free = self.free().pop();
+        let mut bytes = free.unwrap_or_else(|| Vec::with_capacity(most));
+        bytes.extend_from_slice(content);
+        Bytes::from_owner(Lent { bytes, memory: self.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.memory.free().push(bytes);
     }
 }
 

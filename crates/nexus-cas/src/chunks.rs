@@ -14,8 +14,13 @@ use crate::pins::Pins;
 use crate::refs::Refs;
 use crate::store::{Counters, Store};
 
-/// How many chunks are stored at once.
+/// How many chunks are stored at once, and how many bytes they may have together, as long as there are
+/// several.
 const AT_ONCE: usize = 4;
+const BYTES_AT_ONCE: usize = 8 << 20;
+
+/// How much is cut before the chunks are stored, in bytes.
+const CUT_AT_ONCE: usize = 1 << 20;
 
 /// How many chunks of a read are opened at once.
 const AHEAD: usize = 2;
@@ -27,6 +32,8 @@ pub(crate) struct ChunkUpload {
     /// `None` after a failure.
     state: Option<(Hasher, Chunker)>,
     under_way: FuturesOrdered<BoxFuture<'static, Result<Stored>>>,
+    /// Their bytes.
+    length: usize,
     chunks: Vec<Chunk>,
     pins: Pins,
     traffic: Counters,
@@ -46,13 +53,22 @@ impl ChunkUpload {
             blobs: store.blobs.clone(),
             state: Some((Hasher::new(), Chunker::new(sizes))),
             under_way: FuturesOrdered::new(),
+            length: 0,
             chunks: Vec::new(),
             pins: Pins::new(Arc::clone(&store.refs)),
             traffic: Counters::default(),
         }
     }
 
-    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<()> {
+    pub(crate) async fn write(&mut self, mut piece: Bytes) -> Result<()> {
+        while !piece.is_empty() {
+            let part = piece.split_to(piece.len().min(CUT_AT_ONCE));
+            self.cut(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn cut(&mut self, piece: Bytes) -> Result<()> {
         let (mut hasher, mut chunker) = self.state.take().ok_or_else(failed)?;
         let cutting = tokio::task::spawn_blocking(move || {
             hasher.update(&piece);
@@ -69,9 +85,12 @@ impl ChunkUpload {
     }
 
     async fn store(&mut self, content: Bytes) -> Result<()> {
-        while self.under_way.len() >= AT_ONCE {
-            self.settle_one().await?;
+        while self.under_way.len() >= AT_ONCE || self.length + content.len() > BYTES_AT_ONCE {
+            if !self.settle_one().await? {
+                break;
+            }
         }
+        self.length += content.len();
         let put = put(Arc::clone(&self.refs), self.blobs.clone(), content);
         self.under_way.push_back(put.boxed());
         Ok(())
@@ -80,6 +99,7 @@ impl ChunkUpload {
     /// Waits for the oldest chunk under way; answers whether there was one.
     async fn settle_one(&mut self) -> Result<bool> {
         let Some(stored) = self.under_way.next().await.transpose()? else { return Ok(false) };
+        self.length -= stored.chunk.length as usize;
         self.traffic.add(stored.new, u64::from(stored.chunk.length));
         self.chunks.push(stored.chunk);
         self.pins.append(stored.pins);
