@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::Options;
-use super::subject::Subject;
+use super::rows::{self, Rows};
+use super::subject::{STORES, Subject};
 use crate::support::{Result, Rng};
 
 /// What becomes of one byte.
@@ -45,6 +46,8 @@ pub(super) enum Damage {
     Exchanged(usize, usize),
     /// A file is as it was when the store was closed before.
     SetBack(usize),
+    /// Of rows of the refs, by SQL.
+    Rows(Rows),
 }
 
 /// The ending of a log of what was committed and is not in its place yet.
@@ -53,24 +56,30 @@ const LOG: &str = "-wal";
 /// A file of nothing but one byte says nothing: it is flipped at one place of so many.
 const OF_ONE_BYTE: usize = 256;
 
+/// A file of more bytes is a chunk, or kept free. All of it is hashed alike: it is flipped at one place of
+/// so many, no multiple of what anything is aligned to.
+const LARGE: usize = 200_000;
+const OF_LARGE: usize = 997;
+
 /// Every damage to a store, or about so many of them: of each file the same number.
-pub(super) fn of(subject: &Subject, options: &Options, rng: &mut Rng) -> Vec<Damage> {
+///
+/// # Errors
+/// When the refs of the store can not be read.
+pub(super) fn of(subject: &Subject, options: &Options, rng: &mut Rng) -> Result<Vec<Damage>> {
     let files = &subject.tree.files;
     let wanted = |index: &usize| {
         let name = &files[*index].0;
         options.only.as_ref().is_none_or(|only| name.contains(only)) && !is_same(subject, *index)
     };
     let chosen: Vec<_> = (0..files.len()).filter(wanted).collect();
+    // Of one store: half of it to bytes, a quarter to pairs of files and rows.
+    let share = options.cases.map_or(usize::MAX, |cases| cases / STORES);
     let mut cases = Vec::new();
     for index in &chosen {
-        let bytes = bytes(&files[*index].1, *index);
-        match options.cases.map(|cases| cases / 2 / chosen.len().max(1)) {
-            Some(share) if share < bytes.len() => {
-                cases.extend((0..share).map(|_| bytes[rng.index(bytes.len())]));
-            }
-            _ => cases.extend(bytes),
-        }
+        let all = bytes(&files[*index].1, *index);
+        cases.extend(sample(all, share / 2 / chosen.len().max(1), rng));
     }
+    let mut pairs = Vec::new();
     for index in chosen {
         cases.extend(
             [
@@ -83,15 +92,32 @@ pub(super) fn of(subject: &Subject, options: &Options, rng: &mut Rng) -> Vec<Dam
             ]
             .map(|whole| Damage::Whole(index, whole)),
         );
-        cases.extend((index + 1..files.len()).map(|other| Damage::Exchanged(index, other)));
+        pairs.extend((index + 1..files.len()).map(|other| Damage::Exchanged(index, other)));
         cases.push(Damage::SetBack(index));
     }
-    cases
+    cases.extend(sample(pairs, share / 8, rng));
+    if options.only.as_ref().is_none_or(|only| rows::FILE.contains(only)) {
+        let rows = Rows::of(&subject.tree)?;
+        cases.extend(sample(rows, share / 8, rng).into_iter().map(Damage::Rows));
+    }
+    Ok(cases)
+}
+
+/// About so many of all, or all.
+fn sample<T: Copy>(all: Vec<T>, count: usize, rng: &mut Rng) -> Vec<T> {
+    match count < all.len() {
+        true => (0..count).map(|_| all[rng.index(all.len())]).collect(),
+        false => all,
+    }
 }
 
 fn bytes(content: &[u8], index: usize) -> Vec<Damage> {
     let same = content.iter().all(|byte| Some(byte) == content.first());
-    let step = if same { OF_ONE_BYTE } else { 1 };
+    let step = match content.len() {
+        _ if same => OF_ONE_BYTE,
+        LARGE.. => OF_LARGE,
+        _ => 1,
+    };
     let places = (0..content.len()).step_by(step);
     let damages = places.flat_map(|place| {
         let zero = (content[place] != 0).then_some(Pattern::Zero);
@@ -143,6 +169,7 @@ impl Damage {
                 std::fs::write(place(one), &files[other].1)?;
                 std::fs::write(place(other), &files[one].1)?;
             }
+            Self::Rows(rows) => rows.apply(dir)?,
             Self::SetBack(index) => {
                 let path = &files[index].0;
                 match subject.older.files.iter().find(|(older, _)| older == path) {
@@ -168,6 +195,7 @@ impl Damage {
                 }
             }
             Self::SetBack(_) => true,
+            Self::Rows(_) => false,
         }
     }
 
@@ -182,6 +210,7 @@ impl Damage {
             Self::Whole(index, whole) => format!("{} {whole:?}", name(index)),
             Self::Exchanged(one, other) => format!("{} and {} exchanged", name(one), name(other)),
             Self::SetBack(index) => format!("{} of an earlier moment", name(index)),
+            Self::Rows(rows) => rows.about(),
         }
     }
 }

@@ -14,7 +14,7 @@ use nexus_fs::{
 use super::damage::Damage;
 use super::is_typed;
 use super::judge::{Answer, Answers, Harm, Judged, judge};
-use super::subject::{DELETED, OPTIONS, Subject, below};
+use super::subject::{DELETED, Subject, below};
 use crate::support::{self, MOUNT};
 use crate::work::at;
 
@@ -74,7 +74,7 @@ pub(super) async fn examine(subject: &Subject, damage: &Damage, dir: &Path) -> E
 }
 
 async fn look(subject: &Subject, damage: &Damage, dir: &Path, examined: &mut Examined) {
-    let store = match support::open(dir, OPTIONS).await {
+    let store = match support::open(dir, subject.options).await {
         Ok(store) => store,
         Err(error) => {
             examined.refused = true;
@@ -114,7 +114,7 @@ async fn collect(
     examined: &mut Examined,
     well: impl Iterator<Item = &String>,
 ) {
-    let store = match support::open(dir, OPTIONS).await {
+    let store = match support::open(dir, subject.options).await {
         Ok(store) => store,
         Err(error) => return examined.error(&error),
     };

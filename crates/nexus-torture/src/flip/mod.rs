@@ -1,9 +1,10 @@
 //! The rig `flip`: every byte of every file of a small store is damaged, one at a time, and files are cut,
-//! lost, exchanged and set back; after each a fresh open is asked everything, verifies, deletes and
-//! collects.
+//! lost, exchanged and set back, and rows of its refs exchanged and lost; after each a fresh open is asked
+//! everything, verifies, deletes and collects.
 //!
 //! - `subject`: the stores, and what they must answer
 //! - `damage`: what is done to their files
+//! - `rows`: what is done to rows of their refs
 //! - `examine`: what a damaged store answers, and what is wrong with that
 //! - `judge`: answers against what must be there
 //!
@@ -14,6 +15,7 @@
 mod damage;
 mod examine;
 mod judge;
+mod rows;
 mod subject;
 
 use std::collections::BTreeMap;
@@ -63,7 +65,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let panics = watch_panics();
     let mut sum = Sum::default();
     for subject in subject::all(scratch.path())? {
-        let cases = damage::of(&subject, options, &mut Rng::new(options.seed));
+        let cases = damage::of(&subject, options, &mut Rng::new(options.seed))?;
         let found = flip(&subject, &cases, options, scratch.path(), &panics)?;
         scratch.check()?;
         sum.merge(found);
@@ -85,6 +87,13 @@ pub fn run(options: &Options) -> Result<bool> {
         begin.elapsed().as_secs_f64(),
     ));
     support::say(&format!("flip: errors by kind: {:?}", sum.kinds));
+    if !sum.harm.is_empty() {
+        let kept = scratch.keep();
+        support::complain(&format!(
+            "flip: stores with harm, as they were opened: {}",
+            kept.display()
+        ));
+    }
     Ok(sum.harm.is_empty())
 }
 
@@ -161,6 +170,13 @@ fn flip(
             }
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
             sum.add(&examined);
+            let told = |harm: &Harm| sum.harm.get(harm).is_some_and(|count| *count <= TOLD);
+            if examined.harms.iter().any(|(harm, _)| told(harm)) {
+                let found = scratch.join(format!("{}-found-{}", subject.name, sum.cases));
+                subject.tree.restore(&found)?;
+                damage.apply(subject, &found)?;
+                support::complain(&format!("flip: to look at: {}", found.display()));
+            }
             for (harm, text) in &examined.harms {
                 if sum.harm.get(harm).is_some_and(|count| *count <= TOLD) {
                     let about = damage.about(subject);
@@ -171,9 +187,13 @@ fn flip(
                     ));
                 }
             }
-            if examined.missed && sum.missed <= TOLD {
+            let quiet = [
+                (examined.missed && sum.missed <= TOLD, "missed in silence"),
+                (examined.lost_beside && sum.lost_beside <= TOLD, "lost beside a deleted one"),
+            ];
+            for (_, text) in quiet.iter().filter(|(tell, _)| *tell) {
                 let about = damage.about(subject);
-                support::complain(&format!("flip: {}: {about}: missed in silence", subject.name));
+                support::complain(&format!("flip: {}: {about}: {text}", subject.name));
             }
         }
         Ok(std::fs::remove_dir_all(&dir)?)

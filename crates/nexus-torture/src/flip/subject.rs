@@ -10,8 +10,12 @@ use crate::support::{self, MOUNT, Result};
 use crate::tree::Tree;
 use crate::work::{Content, at};
 
-/// Options of the mount URI.
-pub(super) const OPTIONS: &str = "layout=cas";
+/// Options of the mount URI: content as a whole, and large content in chunks.
+const WHOLE: &str = "layout=cas";
+const CHUNKED: &str = "layout=cas&chunking=cdc";
+
+/// Bytes of a content that is cut into chunks, of as few as can be.
+const CUT: u32 = (4 << 20) + 100_000;
 
 /// What is known of a path: its metadata, and the content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub(super) type Moment = BTreeMap<String, Known>;
 /// A store to damage.
 pub(super) struct Subject {
     pub(super) name: &'static str,
+    /// Options of the mount URI.
+    pub(super) options: &'static str,
     /// What the disk holds.
     pub(super) tree: Tree,
     /// What it held when the store was closed before.
@@ -35,7 +41,7 @@ pub(super) struct Subject {
 }
 
 /// Paths that are deleted after each damage: the content of each has another path.
-pub(super) const DELETED: [&str; 3] = ["copy-small", "deep/copy-blob", "copy-tree"];
+pub(super) const DELETED: [&str; 4] = ["copy-small", "deep/copy-blob", "copy-tree", "copy-chunked"];
 
 impl Subject {
     /// What it must answer.
@@ -51,29 +57,50 @@ impl Subject {
     }
 }
 
-/// A store that was closed, and one that was not: as a process that was killed leaves it.
+/// How many stores there are.
+pub(super) const STORES: usize = 3;
+
+/// A store that was closed, one that was not, as a process that was killed leaves it, and one with content
+/// in chunks.
 ///
 /// # Errors
 /// When they can not be made.
-pub(super) fn all(scratch: &Path) -> Result<[Subject; 2]> {
+pub(super) fn all(scratch: &Path) -> Result<[Subject; STORES]> {
     let runtime = support::runtime()?;
+    let make =
+        |name, options, close| runtime.block_on(make(&scratch.join(name), name, options, close));
     Ok([
-        runtime.block_on(make(&scratch.join("closed"), "closed", true))?,
-        runtime.block_on(make(&scratch.join("killed"), "killed", false))?,
+        make("closed", WHOLE, true)?,
+        make("killed", WHOLE, false)?,
+        make("chunked", CHUNKED, true)?,
     ])
 }
 
-async fn make(dir: &Path, name: &'static str, close: bool) -> Result<Subject> {
+async fn make(
+    dir: &Path,
+    name: &'static str,
+    options: &'static str,
+    close: bool,
+) -> Result<Subject> {
     std::fs::create_dir(dir)?;
     let mut moments = vec![Moment::new()];
-    let mut first = Making { store: support::open(dir, OPTIONS).await?, moments: &mut moments };
-    first.begin().await?;
+    let cuts = options == CHUNKED;
+    let mut first = Making { store: support::open(dir, options).await?, moments: &mut moments };
+    if cuts {
+        first.begin_in_chunks().await?
+    } else {
+        first.begin().await?
+    }
     first.store.close().await?;
     // Takes a copy of the refs, as nothing else will as long as it is young.
-    support::open(dir, OPTIONS).await?.close().await?;
+    support::open(dir, options).await?.close().await?;
     let older = Tree::load(dir)?;
-    let mut second = Making { store: support::open(dir, OPTIONS).await?, moments: &mut moments };
-    second.go_on().await?;
+    let mut second = Making { store: support::open(dir, options).await?, moments: &mut moments };
+    if cuts {
+        second.go_on_in_chunks().await?
+    } else {
+        second.go_on().await?
+    }
     let store = second.store;
     let tree = if close {
         store.close().await?;
@@ -84,7 +111,7 @@ async fn make(dir: &Path, name: &'static str, close: bool) -> Result<Subject> {
         tree
     };
     std::fs::remove_dir_all(dir)?;
-    Ok(Subject { name, tree, older, moments })
+    Ok(Subject { name, options, tree, older, moments })
 }
 
 /// A store that is made, and what it answers after each change.
@@ -116,6 +143,21 @@ impl Making<'_> {
         self.write("gone", 17_000, &WriteOptions::default()).await?;
         self.store.delete(at("gone")).await?;
         self.seen().await
+    }
+
+    async fn begin_in_chunks(&mut self) -> Result {
+        self.write("dir/small", 200, &WriteOptions::default()).await?;
+        self.write("deep/er/chunked", CUT, &WriteOptions::default()).await
+    }
+
+    async fn go_on_in_chunks(&mut self) -> Result {
+        self.copy("deep/er/chunked", "copy-chunked").await?;
+        // All its chunks but the last are those of the other.
+        let mut longer = Vec::from(Content { seed: CUT, len: CUT }.bytes());
+        longer.extend(Content { seed: 1, len: 1_000 }.bytes());
+        self.store.write(at("longer"), longer, &WriteOptions::default()).await?;
+        self.seen().await?;
+        self.copy("dir/small", "copy-small").await
     }
 
     async fn write(&mut self, path: &str, len: u32, options: &WriteOptions) -> Result {
