@@ -31,6 +31,16 @@ fn processes_that_put_the_same_share_it() {
 }
 
 #[test]
+fn damage_to_a_description_is_told() {
+    let text = rig(&["flip", "--cases", "60", "--only", "store.json"]);
+    assert!(text.starts_with("flip: "), "{text}");
+    assert!(
+        text.contains("; 0 wrong, 0 extra, 0 untold, 0 taken, 0 untyped, 0 panicked, 0 hung"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_unknown_rig_is_refused() {
     assert!(!run(&["flood"]).status.success());
 }

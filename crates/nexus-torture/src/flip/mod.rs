@@ -196,7 +196,11 @@ fn flip(
                 support::complain(&format!("flip: {}: {about}: {text}", subject.name));
             }
         }
-        Ok(std::fs::remove_dir_all(&dir)?)
+        // There may have been nothing to do for this thread.
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        Ok(())
     };
     std::thread::scope(|scope| -> Result {
         let work = &work;

@@ -8,7 +8,8 @@
 //! - `cut`: which states are made of a recording
 //! - `inspect`: opens them, on several threads
 //!
-//! Opening a store that was cut off is recorded and cut off in its turn. A control with
+//! Every second store had files before it was recorded. Opening a store that was cut off is recorded and cut
+//! off in its turn, and opening what that left once more. A control with
 //! `durability=process`, which promises nothing against power cuts, has to lose something: a rig
 //! that does not see that sees nothing.
 
@@ -73,6 +74,9 @@ const CONTROL: u64 = 200;
 /// Images of a recovery.
 const A_RECOVERY: u64 = 40;
 
+/// Operations a lane before a recording, in a store that is not empty then.
+const FILLING: u64 = 30;
+
 /// Runs the rig; answers whether all is well.
 ///
 /// # Errors
@@ -88,7 +92,10 @@ pub fn run(options: &Options) -> Result<bool> {
         let share = left.min(A_RECORDING);
         let of_recoveries = share / 4;
         let mut work = rig.work(share - of_recoveries)?;
-        let recovery = rig.recoveries(std::mem::take(&mut work.samples), of_recoveries)?;
+        let mut recovery =
+            rig.recoveries(std::mem::take(&mut work.samples), of_recoveries / 2, 1)?;
+        let again = std::mem::take(&mut recovery.samples);
+        recovery.add(rig.recoveries(again, of_recoveries - of_recoveries / 2, 0)?);
         // One recording has no more than so many images that differ.
         left -= (work.images + recovery.images).clamp(1, left);
         works.add(work);
@@ -141,11 +148,11 @@ impl Rig<'_> {
         Ok(Site { name, dir, uri_options, threads, silent })
     }
 
-    /// Records a worker on the store of a site, which has these lanes.
-    fn record(&mut self, site: &Site, lanes: &Lanes, ops: u64) -> Result<Recording> {
+    /// A worker for the store of a site, which has these lanes.
+    fn worker(&mut self, site: &Site, lanes: &Lanes, ops: u64) -> Result<worker::Options> {
         let state = site.dir.join("state");
         std::fs::write(&state, lanes.to_text())?;
-        let worker = worker::Options {
+        Ok(worker::Options {
             dir: site.dir.join("store"),
             uri_options: site.uri_options.clone(),
             seed: self.rng.next_u64(),
@@ -157,8 +164,23 @@ impl Rig<'_> {
             care: support::care(&site.uri_options),
             careless: false,
             state,
-        };
-        record::record(&std::env::current_exe()?, &worker, &site.dir)
+        })
+    }
+
+    /// Records a worker on the store of a site, which has these lanes.
+    fn record(&mut self, site: &Site, lanes: &Lanes, ops: u64) -> Result<Recording> {
+        record::record(&std::env::current_exe()?, &self.worker(site, lanes, ops)?, &site.dir)
+    }
+
+    /// Has a worker work on the store of a site, to its end.
+    fn fill(&mut self, site: &Site, lanes: &mut Lanes, ops: u64) -> Result {
+        let output = self.worker(site, lanes, ops)?.start(0)?.wait_with_output()?;
+        let said = String::from_utf8(output.stdout)?;
+        said.lines().try_for_each(|line| lanes.absorb(line))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!("a worker failed ({})", output.status).into()),
+        }
     }
 
     /// A store without promises.
@@ -171,26 +193,41 @@ impl Rig<'_> {
             .collect();
         options.push("durability=process");
         let site = self.site("control", &options.join("&"), true)?;
-        self.new_store(&site, 10, CONTROL, 0)
+        self.new_store(&site, 0, 10, CONTROL, 0)
     }
 
-    /// A new store, worked on and cut.
+    /// An empty store and one that is not, worked on and cut.
     fn work(&mut self, images: u64) -> Result<Report> {
-        let site = self.site("work", &self.options.uri_options, false)?;
-        self.new_store(&site, self.options.ops, images, images.div_ceil(3 * A_RECOVERY))
+        let mut report = Report::default();
+        for (filling, images) in [(0, images.div_ceil(2)), (FILLING, images / 2)] {
+            let site = self.site("work", &self.options.uri_options, false)?;
+            let samples = images.div_ceil(3 * A_RECOVERY);
+            report.add(self.new_store(&site, filling, self.options.ops, images, samples)?);
+        }
+        Ok(report)
     }
 
-    fn new_store(&mut self, site: &Site, ops: u64, images: u64, samples: u64) -> Result<Report> {
+    fn new_store(
+        &mut self,
+        site: &Site,
+        filling: u64,
+        ops: u64,
+        images: u64,
+        samples: u64,
+    ) -> Result<Report> {
         std::fs::create_dir(site.dir.join("store"))?;
-        let lanes = Lanes::new(self.options.lanes);
+        let mut lanes = Lanes::new(self.options.lanes);
+        if filling > 0 {
+            self.fill(site, &mut lanes, filling)?;
+        }
         let recording = self.record(site, &lanes, ops)?;
         std::fs::remove_dir_all(site.dir.join("store"))?;
         let cuts = Cuts::new(&recording, lanes, images, self.rng.next_u64());
         site.inspect(cuts, samples)
     }
 
-    /// Stores that were cut off, opened and worked on a little, and cut again.
-    fn recoveries(&mut self, samples: Vec<Cut>, images: u64) -> Result<Report> {
+    /// Stores that were cut off, opened and worked on a little, and cut again; keeps so many images of each.
+    fn recoveries(&mut self, samples: Vec<Cut>, images: u64, keep: u64) -> Result<Report> {
         let mut report = Report::default();
         let count = samples.len() as u64;
         for (index, sample) in samples.into_iter().enumerate() {
@@ -203,7 +240,7 @@ impl Rig<'_> {
             let recording = self.record(&site, &lanes, 2)?;
             std::fs::remove_dir_all(site.dir.join("store"))?;
             let cuts = Cuts::new(&recording, lanes, share, self.rng.next_u64());
-            report.add(site.inspect(cuts, 0)?);
+            report.add(site.inspect(cuts, keep)?);
         }
         Ok(report)
     }
