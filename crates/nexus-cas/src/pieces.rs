@@ -72,7 +72,7 @@ impl Pieces {
         if self.last - self.at <= PIECE as u64 {
             return self.next().await.map(Body::whole);
         }
-        Ok(Body::stream(stream::unfold(Stage::Idle(self), Stage::next)))
+        Ok(Body::stream(stream::unfold(Stage::Idle(Box::new(self)), Stage::next)))
     }
 
     /// Begins to verify pieces on another thread; answers where they come, and how many bytes will.
@@ -144,7 +144,7 @@ impl Pieces {
 /// How far a stream of pieces is.
 enum Stage {
     /// Nobody asked for a piece yet.
-    Idle(Pieces),
+    Idle(Box<Pieces>),
     /// Pieces come from another thread, as long as somebody waits for them: so many bytes are missing.
     Verifying(mpsc::Receiver<Result<Bytes>>, u64),
 }
