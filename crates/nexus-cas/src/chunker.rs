@@ -188,6 +188,22 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_chunks_that_are_gone_is_used_again() {
+        let mut chunker = Chunker::new(SIZES);
+        let (mut seen, mut cut) = (BTreeSet::new(), 0);
+        for piece in content(4 << 20).chunks(64 << 10) {
+            chunker.push(piece);
+            while let Some(chunk) = chunker.next() {
+                seen.insert(chunk.as_ptr());
+                cut += 1;
+            }
+        }
+        assert!(cut > 20, "{cut} chunks");
+        // The one that is held, the one that is used, and the one that is cut.
+        assert!(seen.len() <= 3, "{} places for {cut} chunks", seen.len());
+    }
+
+    #[test]
     fn content_without_landmarks_is_cut_at_the_most() {
         let chunks = chunks(&vec![0; 1 << 20], 50_000);
         assert!(chunks.iter().all(|chunk| chunk.len() == SIZES.most));
