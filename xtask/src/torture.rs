@@ -24,7 +24,9 @@ const PLANS: &[Plan] = &[
     ("power", &["--images", "200"], &["--images", "4000"], &IN_CHUNKS),
     ("flip", &["--cases", "1200"], &["--cases", "40000"], &[]),
     ("faults", &["--cases", "400"], &[], &[]),
+    ("faults", &["--cases", "24"], &["--cases", "2000"], &IN_CHUNKS),
     ("collector", &["--ops", "20000"], &["--ops", "1000000"], &[]),
+    ("collector", &["--ops", "4000"], &["--ops", "100000"], &IN_CHUNKS),
     (
         "many",
         &["--puts", "1000", "--uri-options", "layout=cas&durability=process"],

@@ -19,9 +19,6 @@ const ROUND: u64 = 250;
 /// Operations of a collecting process.
 const COLLECTIONS: u64 = 6;
 
-/// The largest content, in bytes.
-const MOST: u32 = 200_000;
-
 /// Clocks are off by up to so many seconds, in both directions: ten years.
 const CLOCKS: u64 = 10 * 366 * 24 * 3600;
 
@@ -40,6 +37,9 @@ pub struct Options {
     /// Options of the mount URI.
     #[arg(long, default_value = "layout=cas&durability=process")]
     pub uri_options: String,
+    /// The largest content, in bytes. Above 4 MiB content is cut where the mount cuts it.
+    #[arg(long, default_value_t = 200_000)]
+    pub most: u32,
     /// Where to work, instead of in memory.
     #[arg(long)]
     pub dir: Option<PathBuf>,
@@ -118,7 +118,7 @@ fn round(options: &Options, scratch: &Path, sum: &mut Sum) -> Result {
             first: 0,
             end: 0,
             ops: None,
-            most: MOST,
+            most: options.most,
             care: 0,
             careless: false,
             state,

@@ -12,14 +12,14 @@ use std::time::Instant;
 use crate::check::{self, Fault, Findings, Tally};
 use crate::support::{self, Result, Rng, Scratch};
 use crate::tree::Tree;
-use crate::work::Lanes;
+use crate::work::{Content, Lanes, Op};
 use crate::worker;
 
 /// Operations of a process.
 const OPS: u64 = 12;
 
-/// The largest content, in bytes.
-const MOST: u32 = 150_000;
+/// Content above this size is cut where the mount cuts it, in bytes.
+const CUT_ABOVE: u32 = 4 << 20;
 
 /// A process that has not ended after so many seconds does not end.
 const PATIENCE: &str = "60";
@@ -74,6 +74,9 @@ pub struct Options {
     /// Options of the mount URI; may be repeated.
     #[arg(long, default_values_t = ["layout=cas".to_owned(), "layout=plain&durability=full".to_owned()])]
     pub uri_options: Vec<String>,
+    /// The largest content, in bytes. Above 4 MiB the store has some of that size, and is given more.
+    #[arg(long, default_value_t = 150_000)]
+    pub most: u32,
     /// How many processes work at once.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,
@@ -100,7 +103,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let scratch = Scratch::new(options.dir.as_deref())?;
     let mut sum = Sum::default();
     for uri_options in &options.uri_options {
-        let subject = Subject::make(uri_options, options.seed, scratch.path())?;
+        let subject = Subject::make(uri_options, options, scratch.path())?;
         let cases = subject.cases(options, &mut Rng::of(options.seed, 1))?;
         sum.merge(all(&subject, &cases, options)?);
         scratch.check()?;
@@ -149,28 +152,52 @@ struct Subject {
     tree: Tree,
     lanes: Lanes,
     seed: u64,
+    most: u32,
 }
 
 impl Subject {
-    fn make(uri_options: &str, seed: u64, scratch: &Path) -> Result<Self> {
+    /// With contents large enough to be cut, in the store and in the work, where `most` lets them be.
+    fn make(uri_options: &str, options: &Options, scratch: &Path) -> Result<Self> {
         let mut subject = Self {
             uri_options: uri_options.to_owned(),
             scratch: scratch.to_owned(),
             tree: Tree::default(),
             lanes: Lanes::new(1),
-            seed,
+            seed: options.seed,
+            most: options.most,
         };
-        let dir = scratch.join("made");
-        std::fs::create_dir(&dir)?;
-        let worker = subject.worker(&dir, &scratch.join("made-state"))?;
-        let output = worker.start(0)?.wait_with_output()?;
-        for line in String::from_utf8(output.stdout)?.lines() {
-            subject.lanes.absorb(line)?;
+        loop {
+            let (said, tree) = subject.rehearse()?;
+            let mut lanes = Lanes::new(1);
+            said.lines().try_for_each(|line| lanes.absorb(line))?;
+            subject.seed += 1;
+            if subject.suffices(lanes.0.iter().flat_map(|lane| lane.files.values().copied())) {
+                (subject.lanes, subject.tree) = (lanes, tree);
+                break;
+            }
         }
-        subject.tree = Tree::load(&dir)?;
-        subject.seed += 1;
-        std::fs::remove_dir_all(&dir)?;
+        while !subject.suffices(written(&subject.rehearse()?.0)) {
+            subject.seed += 1;
+        }
         Ok(subject)
+    }
+
+    fn suffices(&self, mut contents: impl Iterator<Item = Content>) -> bool {
+        self.most <= CUT_ABOVE || contents.any(|content| content.len > CUT_ABOVE)
+    }
+
+    /// What the process says when no call fails, and what it leaves.
+    fn rehearse(&self) -> Result<(String, Tree)> {
+        let dir = self.scratch.join("rehearsed");
+        self.tree.restore(&dir)?;
+        let worker = self.worker(&dir, &self.scratch.join("rehearsed-state"))?;
+        let output = worker.start(0)?.wait_with_output()?;
+        if !output.status.success() {
+            return Err(format!("the worker fails where no call does: {}", output.status).into());
+        }
+        let tree = Tree::load(&dir)?;
+        std::fs::remove_dir_all(&dir)?;
+        Ok((String::from_utf8(output.stdout)?, tree))
     }
 
     fn worker(&self, dir: &Path, state: &Path) -> Result<worker::Options> {
@@ -183,7 +210,7 @@ impl Subject {
             first: 0,
             end: 1,
             ops: Some(OPS),
-            most: MOST,
+            most: self.most,
             care: 3 * support::care(&self.uri_options),
             careless: false,
             state: state.to_owned(),
@@ -231,6 +258,14 @@ impl Subject {
         }
         Ok(cases)
     }
+}
+
+/// The contents that a process says it writes.
+fn written(said: &str) -> impl Iterator<Item = Content> {
+    said.lines().filter_map(|line| match Op::parse(line.strip_prefix("> 0 ")?).ok()? {
+        Op::Write(_, content) | Op::Upload(_, content) => Some(content),
+        _ => None,
+    })
 }
 
 /// A tracer of the worker that is ended when it takes too long.
