@@ -89,7 +89,10 @@ fn hint_for(kind: ErrorKind) -> Option<String> {
     let hint = match kind {
         ErrorKind::IsADirectory => "name a file in it; see them with `nexus-fs ls`",
         ErrorKind::DirectoryNotEmpty => "remove what is in it first, or use `rm -r`",
-        ErrorKind::StorageFull => "free some space, then try again; nothing was changed",
+        ErrorKind::StorageFull => {
+            "nothing was changed; free some space, then try again (a store with `layout=cas` gives \
+             space back by `nexus-fs gc --delete`)"
+        }
         ErrorKind::PreconditionFailed => "somebody else changed it; look at it again, then retry",
         ErrorKind::RangeNotSatisfiable => "see its size with `nexus-fs stat`",
         _ => return None,
