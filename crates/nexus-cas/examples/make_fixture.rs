@@ -36,14 +36,14 @@ async fn fill(store: &CasBackend) {
     let user = [("owner".to_owned(), "nobody".to_owned())].into();
     let about =
         WriteOptions { content_type: Some("text/plain".into()), user, ..Default::default() };
-    store.write(&path("/inline"), common::content(200), &about).await.unwrap();
+    store.write(&path("/inline"), common::sized(200), &about).await.unwrap();
     for (at, size) in [("/empty", 0), ("/blob", 17_000), ("/deep/er/tree", 66_000)] {
-        store.write(&path(at), common::content(size), &WriteOptions::default()).await.unwrap();
+        store.write(&path(at), common::sized(size), &WriteOptions::default()).await.unwrap();
     }
     let shared = WriteMode::Create;
     store.copy(&path("/deep/er/tree"), &path("/copy of tree"), &shared).await.unwrap();
     store.create_dir(&path("/empty-dir")).await.unwrap();
-    store.write(&path("/gone"), common::content(20_000), &Default::default()).await.unwrap();
+    store.write(&path("/gone"), common::sized(20_000), &Default::default()).await.unwrap();
     store.copy(&path("/gone"), &path("/gone too"), &shared).await.unwrap();
     store.delete_one(path("/gone").into()).await.unwrap();
     store.delete_one(path("/gone too").into()).await.unwrap();
@@ -51,7 +51,7 @@ async fn fill(store: &CasBackend) {
 
 async fn upload(store: &CasBackend, at: &str, size: usize) {
     let mut upload = store.upload(&path(at), &WriteOptions::default()).await.unwrap();
-    upload.write(common::content(size)).await.unwrap();
+    upload.write(common::sized(size)).await.unwrap();
     upload.finish().await.unwrap();
 }
 

@@ -6,13 +6,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::in_folder;
+use common::{in_folder, path};
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{Backend, Bytes, VfsPath, WriteOptions};
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
 
 fn copies(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(root.join(".nexus/backup")) else { return Vec::new() };

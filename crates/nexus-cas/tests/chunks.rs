@@ -8,26 +8,16 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{cutting, in_folder, sql};
+use common::{content, cutting, in_folder, path, sql};
 use futures_util::TryStreamExt;
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{
     Backend, BackendExt, Body, ByteRange, Bytes, Checked, CollectOptions, Digest, ErrorKind,
-    ReadOptions, Result, Verdict, VfsPath, WriteMode, WriteOptions,
+    ReadOptions, Result, Verdict, WriteMode, WriteOptions,
 };
 
 const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
-
-fn content(seed: u64, size: usize) -> Bytes {
-    let mut bytes = vec![0; size];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes.into()
-}
 
 async fn write(store: &CasBackend, at: &str, content: &Bytes) {
     let written = store.write(&path(at), content.clone(), &WriteOptions::default()).await.unwrap();

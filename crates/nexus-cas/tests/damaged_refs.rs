@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{in_folder, options, plain, sql};
+use common::{in_folder, options, path, plain, sql};
 use futures_util::TryStreamExt;
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
@@ -17,10 +17,6 @@ use nexus_core::{
 };
 
 const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
 
 async fn write(store: &CasBackend, at: &str, content: &[u8]) {
     let content = Bytes::copy_from_slice(content);

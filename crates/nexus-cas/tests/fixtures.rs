@@ -9,23 +9,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{content, cutting, in_folder};
+use common::{cutting, in_folder, path, sized};
 use futures_util::TryStreamExt;
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{
     Backend, BackendExt, Checked, CollectOptions, Digest, ListOptions, ReadOptions, Verdict,
-    VfsPath, WriteMode, WriteOptions,
+    WriteMode, WriteOptions,
 };
 
 const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
 
 /// Size and digest of a file; of a directory nothing.
 type Known = BTreeMap<String, Option<(u64, Digest)>>;
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
 
 fn releases() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -129,8 +125,8 @@ async fn a_store_of_a_release_is_written_to_and_collected() {
         // Of every form one new file, one that is there already under a new path, and one less.
         for size in [300, 17_001, 17_000, 90_000, 100_000] {
             let at = format!("/new/{size}");
-            store.write(&path(&at), content(size), &WriteOptions::default()).await.unwrap();
-            expected.insert(at, Some((size as u64, Digest::of(&content(size)))));
+            store.write(&path(&at), sized(size), &WriteOptions::default()).await.unwrap();
+            expected.insert(at, Some((size as u64, Digest::of(&sized(size)))));
         }
         expected.insert("/new".to_owned(), None);
         store.copy(&path("/chunked"), &path("/new/c"), &WriteMode::Create).await.unwrap();

@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::in_folder;
+use common::{content, in_folder, path};
 use futures_util::TryStreamExt;
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
@@ -16,16 +16,6 @@ use nexus_core::{
     Verdict, VfsPath, WriteMode, WriteOptions,
 };
 use nexus_testkit::disk::Disk;
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
-
-fn content(seed: u64, size: usize) -> Bytes {
-    let mut bytes = vec![0; size];
-    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    bytes.into()
-}
 
 async fn write(store: &CasBackend, at: &str, content: Bytes) -> Result<Metadata> {
     store.write(&path(at), content, &WriteOptions::default()).await

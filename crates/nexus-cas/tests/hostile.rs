@@ -9,14 +9,14 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{content, cutting, in_folder};
+use common::{cutting, in_folder, path, sized};
 use futures_util::{StreamExt, TryStreamExt};
 use nexus_cas::CasBackend;
 use nexus_cas::record::{FileRecord, Record};
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{
     Backend, BackendExt, Bytes, Checked, CollectOptions, Digest, ErrorKind, ListOptions,
-    ReadOptions, Result, Verdict, VfsPath, WriteMode, WriteOptions,
+    ReadOptions, Result, Verdict, WriteMode, WriteOptions,
 };
 use rusqlite::types::Value;
 
@@ -55,10 +55,6 @@ impl Fixture {
         beside.sort();
         assert_eq!(beside, ["outside", "root"]);
     }
-}
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
 }
 
 async fn write(store: &CasBackend, at: &str, content: impl Into<Bytes>) {
@@ -103,11 +99,11 @@ async fn content_that_is_a_file_of_the_store_is_content() {
     let fixture = Fixture::new();
     let root = fixture.root();
     let store = cutting(&root).await;
-    write(&store, "/f", content(200_000)).await;
-    write(&store, "/tree", content(64 << 10 | 1)).await;
+    write(&store, "/f", sized(200_000)).await;
+    write(&store, "/tree", sized(64 << 10 | 1)).await;
     store.close().await.unwrap();
     let whole = in_folder(&root, Durability::Process).await;
-    write(&whole, "/with-tree", content(300_000)).await;
+    write(&whole, "/with-tree", sized(300_000)).await;
     whole.close().await.unwrap();
     let mut own: Vec<(String, Bytes)> = Vec::new();
     for ending in ["refs.db", ".tree", "store.json"] {
@@ -202,8 +198,8 @@ async fn ask_everything(fixture: &Fixture, about: &str) {
             }
         }
     }
-    assert_eq!(read(&store, "/neighbour").await.unwrap(), content(20_000), "{about}");
-    assert_eq!(read(&store, "/d/neighbour").await.unwrap(), content(20_000), "{about}");
+    assert_eq!(read(&store, "/neighbour").await.unwrap(), sized(20_000), "{about}");
+    assert_eq!(read(&store, "/d/neighbour").await.unwrap(), sized(20_000), "{about}");
     let verified = verify(&store).await;
     assert!(told || !matches!(verified, Ok(true)), "{about}: nothing tells it");
     for outcome in [verified.map(drop), collect(&store).await.map(drop)] {
@@ -212,13 +208,13 @@ async fn ask_everything(fixture: &Fixture, about: &str) {
         }
     }
     // Neighbours and their content are there after all of it.
-    assert_eq!(read(&store, "/d/neighbour").await.unwrap(), content(20_000), "{about}");
+    assert_eq!(read(&store, "/d/neighbour").await.unwrap(), sized(20_000), "{about}");
     // A directory with such a row in it moves with it, or is refused; it is never taken apart.
     match store.rename(&path("/d"), &path("/e"), &WriteMode::Create).await {
-        Ok(_) => assert_eq!(read(&store, "/e/neighbour").await.unwrap(), content(20_000)),
+        Ok(_) => assert_eq!(read(&store, "/e/neighbour").await.unwrap(), sized(20_000)),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::IntegrityMismatch, "{about}: {error}");
-            assert_eq!(read(&store, "/d/neighbour").await.unwrap(), content(20_000), "{about}");
+            assert_eq!(read(&store, "/d/neighbour").await.unwrap(), sized(20_000), "{about}");
         }
     }
     store.close().await.unwrap();
@@ -227,14 +223,14 @@ async fn ask_everything(fixture: &Fixture, about: &str) {
 
 async fn with_neighbours(fixture: &Fixture) {
     let store = in_folder(&fixture.root(), Durability::Process).await;
-    write(&store, "/neighbour", content(20_000)).await;
-    write(&store, "/d/neighbour", content(20_000)).await;
+    write(&store, "/neighbour", sized(20_000)).await;
+    write(&store, "/d/neighbour", sized(20_000)).await;
     store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_for_a_path_that_leaves_the_root_is_damage() {
-    let digest = Digest::of(&content(20_000));
+    let digest = Digest::of(&sized(20_000));
     for at in hostile_paths() {
         let Value::Text(text) = &at else { continue };
         let fixture = Fixture::new();
@@ -246,7 +242,7 @@ async fn a_row_for_a_path_that_leaves_the_root_is_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_for_a_path_that_is_not_text_is_damage() {
-    let digest = Digest::of(&content(20_000));
+    let digest = Digest::of(&sized(20_000));
     for bytes in ["2f642fff", "2f642fc3", "2fedbfbf"] {
         let fixture = Fixture::new();
         with_neighbours(&fixture).await;
@@ -282,7 +278,7 @@ async fn a_row_for_content_that_is_elsewhere_is_damage() {
 async fn a_blob_that_is_a_link_leads_nowhere() {
     let fixture = Fixture::new();
     let root = fixture.root();
-    let large = content(20_000);
+    let large = sized(20_000);
     fs::write(fixture.outside(), &large).unwrap();
     with_neighbours(&fixture).await;
     let blob = own_files(&root, Digest::of(&large).to_string().as_str()).pop().unwrap();

@@ -8,17 +8,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{over, plain};
+use common::{over, path, plain};
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
-use nexus_core::{Backend, Bytes, CollectOptions, ErrorKind, VfsPath, WriteOptions};
+use nexus_core::{Backend, Bytes, CollectOptions, ErrorKind, WriteOptions};
 use nexus_testkit::fault::{FaultBackend, Point};
 
 const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
 
 fn content() -> Bytes {
     vec![7; 100_000].into()

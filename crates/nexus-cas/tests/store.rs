@@ -9,31 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::in_folder;
+use common::{content, in_folder, path};
 use futures_util::{StreamExt, TryStreamExt};
 use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{
     Backend, BackendExt, Body, ByteRange, Bytes, Care, Checked, CollectOptions, CopyMethod,
-    DeleteTarget, Digest, ErrorKind, ReadOptions, Result, Verdict, VfsPath, WriteMode,
-    WriteOptions,
+    DeleteTarget, Digest, ErrorKind, ReadOptions, Result, Verdict, WriteMode, WriteOptions,
 };
-
-fn content(seed: u64, size: usize) -> Bytes {
-    let mut bytes = vec![0; size];
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for byte in &mut bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        *byte = state as u8;
-    }
-    bytes.into()
-}
-
-fn path(text: &str) -> VfsPath {
-    text.parse().unwrap()
-}
 
 async fn store(root: &Path) -> CasBackend {
     in_folder(root, Durability::Full).await

@@ -309,14 +309,7 @@ fn all(subject: &Subject, cases: &[Case], options: &Options) -> Result<Sum> {
         }
         Ok(())
     };
-    std::thread::scope(|scope| -> Result {
-        let work = &work;
-        let threads: Vec<_> =
-            (0..options.threads.max(1)).map(|thread| scope.spawn(move || work(thread))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().map_err(|_| "a thread of the rig panicked")?)
-    })?;
+    support::on_threads(options.threads, work)?;
     Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 

@@ -134,6 +134,21 @@ pub fn care(options: &str) -> u64 {
     if options.split('&').any(|option| option == "layout=plain") { 0 } else { 6 }
 }
 
+/// Works on so many threads, at least one, each with its number; answers the first error.
+///
+/// # Errors
+/// Those of the work, and when it panics.
+pub fn on_threads(count: usize, work: impl Fn(usize) -> Result + Sync) -> Result {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..count.max(1)).map(|thread| scope.spawn(move || work(thread))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a thread of the rig panicked")?)
+    })
+}
+
 /// A runtime for one thread that waits for a store.
 ///
 /// # Errors

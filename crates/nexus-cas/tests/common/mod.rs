@@ -10,7 +10,7 @@ use nexus_cas::refs::Refs;
 use nexus_cas::refs::sqlite::{Durability, SqliteRefs};
 use nexus_cas::{CasBackend, ChunkSizes, OpenRefs, Options};
 use nexus_core::kernel::MountRequest;
-use nexus_core::{Backend, Capabilities, Digests, Directories, Layout, ListOrder};
+use nexus_core::{Backend, Bytes, Capabilities, Digests, Directories, Layout, ListOrder, VfsPath};
 
 /// Refs in an SQLite database in `dir`.
 pub(crate) fn refs_in(dir: PathBuf, durability: Durability) -> OpenRefs {
@@ -97,8 +97,17 @@ pub(crate) fn sql(root: &Path, text: &str) {
 }
 
 /// Content that its size says.
-pub(crate) fn content(size: usize) -> nexus_core::Bytes {
+pub(crate) fn sized(size: usize) -> Bytes {
+    content(size as u64, size)
+}
+
+pub(crate) fn path(text: &str) -> VfsPath {
+    text.parse().unwrap()
+}
+
+/// Content that is like no other's.
+pub(crate) fn content(seed: u64, size: usize) -> Bytes {
     let mut bytes = vec![0; size];
-    blake3::Hasher::new().update(&(size as u64).to_le_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes.into()
 }

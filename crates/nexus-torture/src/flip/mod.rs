@@ -202,14 +202,7 @@ fn flip(
         }
         Ok(())
     };
-    std::thread::scope(|scope| -> Result {
-        let work = &work;
-        let threads: Vec<_> =
-            (0..options.threads.max(1)).map(|thread| scope.spawn(move || work(thread))).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().map_err(|_| "a thread that opened stores panicked")?
-        })
-    })?;
+    support::on_threads(options.threads, work)?;
     Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
