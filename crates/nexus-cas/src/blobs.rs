@@ -301,6 +301,12 @@ impl Blobs {
         upload.finish().await.map(drop)
     }
 
+    /// The size of the blob that is there, whatever it should be.
+    pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let found = self.inner.try_stat(&names::blob(digest)?).await?;
+        Ok(found.and_then(|metadata| metadata.size))
+    }
+
     /// Which version of a blob is there.
     pub(crate) async fn version(&self, digest: &Digest) -> Result<Option<Version>> {
         let found = self.inner.try_stat(&names::blob(digest)?).await?;

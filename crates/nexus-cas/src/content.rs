@@ -47,11 +47,15 @@ impl Store {
         let digest = &content.digest;
         match content.place {
             Some(Place::Blob) => return self.blobs.check(digest, content.size).await,
-            // Where the blob is there, only what was recorded of it is lost.
-            None if self.blobs.check(digest, content.size).await.is_ok() => {
-                return self.refs.mend(file(digest, content.size, NewContent::Blob)).await;
+            // Where the blob is there, only what was recorded of it is lost: its size, too.
+            None => {
+                if let Some(size) = self.blobs.size(digest).await?
+                    && self.blobs.check(digest, size).await.is_ok()
+                {
+                    return self.refs.mend(file(digest, size, NewContent::Blob)).await;
+                }
             }
-            _ => {}
+            Some(Place::Inline | Place::Chunked) => {}
         }
         match self.refs.content(digest).await? {
             // Put otherwise meanwhile.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::{in_folder, path};
 use nexus_cas::refs::sqlite::Durability;
-use nexus_core::{Backend, Bytes, VfsPath, WriteOptions};
+use nexus_core::{Backend, Bytes, WriteOptions};
 
 fn copies(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(root.join(".nexus/backup")) else { return Vec::new() };

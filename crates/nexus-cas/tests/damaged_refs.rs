@@ -13,7 +13,7 @@ use nexus_cas::CasBackend;
 use nexus_cas::refs::sqlite::Durability;
 use nexus_core::{
     Backend, BackendExt, Body, Bytes, Checked, CollectOptions, CopyMethod, Digest, Error,
-    ErrorKind, ReadOptions, Verdict, VfsPath, WriteMode, WriteOptions,
+    ErrorKind, ReadOptions, Verdict, WriteMode, WriteOptions,
 };
 
 const DELETE: CollectOptions = CollectOptions { delete: true, force: true };
@@ -126,6 +126,21 @@ async fn content_that_nothing_is_recorded_of_is_told_and_mended() {
     store.care().unwrap().mend(&Digest::of(b"small"), small).await.unwrap();
     assert_eq!(read(&store, "/also").await.unwrap(), "small");
     assert!(verify(&store).await.iter().all(|checked| checked.verdict == Verdict::Good));
+}
+
+/// What is recorded of a blob says nothing about the blob itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_is_not_taken_away_because_its_row_is_damaged() {
+    for damage in ["size = size - 1", "place = 2", "seal = zeroblob(8)", "checked = 7"] {
+        let folder = tempfile::tempdir().unwrap();
+        made(folder.path()).await;
+        let store = open(folder.path()).await.unwrap();
+        sql(folder.path(), &format!("UPDATE contents SET {damage} WHERE size = 50000"));
+        assert!(verify(&store).await.iter().all(|checked| checked.verdict == Verdict::Good));
+        assert_eq!(read(&store, "/large").await.unwrap(), [7; 50_000][..], "{damage}");
+        store.care().unwrap().collect(&DELETE).await.unwrap();
+        assert_eq!(read(&store, "/large").await.unwrap(), [7; 50_000][..], "{damage}");
+    }
 }
 
 /// An index says whether content has other paths. A damaged one must not take content with the first of
