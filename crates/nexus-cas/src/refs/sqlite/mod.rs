@@ -119,6 +119,7 @@ impl SqliteRefs {
         let owner = Owner::new(&owners).map_err(schema::from_io)?;
         let writer = Writer {
             connection,
+            durability,
             owner,
             owners,
             probe,

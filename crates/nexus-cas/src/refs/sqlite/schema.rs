@@ -81,12 +81,17 @@ pub(super) fn open(path: &Path, durability: Durability, expect: Expect) -> Resul
         }
     }
     // Only now: tables are made for good, whatever this mount promises.
+    synchronize(&connection, durability)?;
+    Ok(connection)
+}
+
+/// What commits survive from now on.
+pub(super) fn synchronize(connection: &Connection, durability: Durability) -> Result<()> {
     let synchronous = match durability {
         Durability::Full => "FULL",
         Durability::Process => "NORMAL",
     };
-    connection.pragma_update(None, "synchronous", synchronous).map_err(from_sqlite)?;
-    Ok(connection)
+    connection.pragma_update(None, "synchronous", synchronous).map_err(from_sqlite)
 }
 
 /// Refuses tables that are not as they were made: what is asked of them would be answered otherwise.

@@ -12,7 +12,7 @@ use super::backup::Backups;
 use super::change::{Changes, Fault, Totals};
 use super::owner;
 use super::reserve::Reserve;
-use super::schema::{from_io, from_sqlite};
+use super::schema::{self, Durability, from_io, from_sqlite};
 use super::{contents, meta, read};
 use crate::refs::{Change, NewFile, Outcome, Place, Probe};
 
@@ -48,6 +48,7 @@ pub(super) fn locked(gate: &Gate) -> MutexGuard<'_, bool> {
 /// The thread's own.
 pub(super) struct Writer {
     pub(super) connection: Connection,
+    pub(super) durability: Durability,
     pub(super) owner: owner::Owner,
     pub(super) owners: PathBuf,
     pub(super) probe: Arc<dyn Probe>,
@@ -150,6 +151,21 @@ impl Writer {
 
     /// Makes all changes in one transaction. An error means that none of them was made.
     fn transaction(&mut self, group: &[Ask]) -> Result<Vec<Result<Outcome>>> {
+        let for_now =
+            group.iter().all(|ask| matches!(ask.change, Change::Pin(_) | Change::Unpin(_)));
+        if !for_now || self.durability == Durability::Process {
+            return self.make_all(group);
+        }
+        // A pin ends with its process at the latest: no power cut can take it from anybody. The next
+        // commit that lasts syncs it, too.
+        schema::synchronize(&self.connection, Durability::Process)?;
+        let made = self.make_all(group);
+        let restored = schema::synchronize(&self.connection, self.durability);
+        self.distrusted |= restored.is_err();
+        restored.and(made)
+    }
+
+    fn make_all(&mut self, group: &[Ask]) -> Result<Vec<Result<Outcome>>> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
