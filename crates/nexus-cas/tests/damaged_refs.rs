@@ -128,6 +128,42 @@ async fn content_that_nothing_is_recorded_of_is_told_and_mended() {
     assert!(verify(&store).await.iter().all(|checked| checked.verdict == Verdict::Good));
 }
 
+/// SQLite finds its files by their paths: those of another store, where that took the place of this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_moved_while_it_is_open_leaves_its_successor_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, away) = (folder.path().join("here"), folder.path().join("away"));
+    std::fs::create_dir(&here).unwrap();
+    made(&here).await;
+    let moved = open(&here).await.unwrap();
+    write(&moved, "/before", b"before").await;
+    std::fs::rename(&here, &away).unwrap();
+    std::fs::create_dir(&here).unwrap();
+    let other = in_folder(&here, Durability::Process).await;
+    write(&other, "/other", b"other").await;
+
+    let late = Bytes::from_static(b"late");
+    let error = moved.write(&path("/late"), late, &Default::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.hint().unwrap().contains("mount it where it is now"));
+    // As many at once as need connections of their own: none of them reads what the other store has.
+    let other_path = path("/other");
+    let reads = (0..16).map(|_| moved.stat(&other_path));
+    for read in futures_util::future::join_all(reads).await {
+        let kind = read.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::NotFound | ErrorKind::Unavailable), "{kind}");
+    }
+    drop(moved.close().await);
+    write(&other, "/more", b"more").await;
+    other.close().await.unwrap();
+    let other = open(&here).await.unwrap();
+    assert_eq!(read(&other, "/other").await.unwrap(), "other");
+    assert_eq!(read(&other, "/more").await.unwrap(), "more");
+    assert!(verify(&other).await.iter().all(|checked| checked.verdict == Verdict::Good));
+    let moved = open(&away).await.unwrap();
+    assert_eq!(read(&moved, "/before").await.unwrap(), "before");
+}
+
 /// What is recorded of a blob says nothing about the blob itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_not_taken_away_because_its_row_is_damaged() {

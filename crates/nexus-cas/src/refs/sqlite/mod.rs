@@ -9,6 +9,7 @@
 //! - `writer`: groups of changes, and what is collected
 //! - `owner`: who made a pin, and whether it lives
 //! - `contents`: rows of contents, and what their chunks are
+//! - `location`: whether the database is where it was
 //! - `meta`: what is recorded of the whole store
 //! - `boot`: since when blobs can be relied on
 //! - `backup`: copies of the refs
@@ -18,6 +19,7 @@ mod backup;
 mod boot;
 mod change;
 mod contents;
+mod location;
 mod meta;
 mod owner;
 mod read;
@@ -25,7 +27,7 @@ mod reserve;
 mod schema;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use nexus_core::{Bytes, Digest, Error, ErrorKind, Result, Usage, Version, VfsPath, async_trait};
@@ -33,6 +35,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use self::backup::Backups;
+use self::location::Location;
 use self::owner::Owner;
 use self::reserve::Reserve;
 pub use self::schema::Durability;
@@ -61,7 +64,7 @@ pub struct SqliteRefs {
 }
 
 struct Readers {
-    path: PathBuf,
+    location: Location,
     idle: Mutex<Option<Vec<Connection>>>,
 }
 
@@ -74,7 +77,12 @@ impl Readers {
         let taken = idle(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))?;
         let connection = match taken {
             Some(connection) => connection,
-            None => schema::open(&self.path, Durability::Process, Expect::Refs)?,
+            None => {
+                let opened = schema::open(&self.location.path, Durability::Process, Expect::Refs)?;
+                self.location.check()?;
+                schema::leave_log(&opened)?;
+                opened
+            }
         };
         let done = work(&connection);
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,8 +125,10 @@ impl SqliteRefs {
         drop(alone);
         let owners = dir.join("owners");
         let owner = Owner::new(&owners).map_err(schema::from_io)?;
+        let location = Location::of(path.clone())?;
         let writer = Writer {
             connection,
+            location: location.clone(),
             durability,
             owner,
             owners,
@@ -134,7 +144,7 @@ impl SqliteRefs {
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "no thread can be started").with_source(error)
             })?;
-        let readers = Readers { path, idle: Mutex::new(Some(Vec::new())) };
+        let readers = Readers { location, idle: Mutex::new(Some(Vec::new())) };
         Ok(Self { trusted_since, readers: Arc::new(readers), jobs: Mutex::new(Some(jobs)) })
     }
 

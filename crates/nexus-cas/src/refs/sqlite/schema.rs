@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_core::{Error, ErrorKind, Result, Retry};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::refs::Expect;
@@ -83,6 +84,12 @@ pub(super) fn open(path: &Path, durability: Durability, expect: Expect) -> Resul
     // Only now: tables are made for good, whatever this mount promises.
     synchronize(&connection, durability)?;
     Ok(connection)
+}
+
+/// Has a connection leave the log as it is when it is closed, even when it is the last one.
+pub(super) fn leave_log(connection: &Connection) -> Result<()> {
+    let left = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    left.map(drop).map_err(from_sqlite)
 }
 
 /// What commits survive from now on.

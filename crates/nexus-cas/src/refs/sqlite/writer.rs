@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::backup::Backups;
 use super::change::{Changes, Fault, Totals};
+use super::location::Location;
 use super::owner;
 use super::reserve::Reserve;
 use super::schema::{self, Durability, from_io, from_sqlite};
@@ -48,6 +49,7 @@ pub(super) fn locked(gate: &Gate) -> MutexGuard<'_, bool> {
 /// The thread's own.
 pub(super) struct Writer {
     pub(super) connection: Connection,
+    pub(super) location: Location,
     pub(super) durability: Durability,
     pub(super) owner: owner::Owner,
     pub(super) owners: PathBuf,
@@ -56,6 +58,17 @@ pub(super) struct Writer {
     pub(super) reserve: Reserve,
     /// Set when a commit failed: what the disk holds is unknown, and nothing is written any more.
     pub(super) distrusted: bool,
+}
+
+impl Drop for Writer {
+    /// The last connection removes the log, by its path: another store's, where this one was moved.
+    fn drop(&mut self) {
+        if !self.location.is_kept()
+            && let Err(error) = schema::leave_log(&self.connection)
+        {
+            tracing::debug!(%error, "the log of moved refs may be removed");
+        }
+    }
 }
 
 impl Writer {
@@ -166,6 +179,7 @@ impl Writer {
     }
 
     fn make_all(&mut self, group: &[Ask]) -> Result<Vec<Result<Outcome>>> {
+        self.location.check()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -251,6 +265,7 @@ impl Writer {
     }
 
     fn begin(&mut self) -> Result<Transaction<'_>> {
+        self.location.check()?;
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         begun.map_err(from_sqlite)
     }
@@ -291,6 +306,7 @@ impl Writer {
         if self.distrusted {
             return Err(distrusted());
         }
+        self.location.check()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
