@@ -39,6 +39,8 @@ pub(crate) async fn collect(store: &Store, options: &CollectOptions) -> Result<C
             }
         }
     }
+    // What is beside the refs was not met on the disk.
+    collected.scanned = collected.scanned.max(store.refs.usage().await?.contents);
     let mut after = None;
     loop {
         let page = unreferenced(store, &mut after).await?;

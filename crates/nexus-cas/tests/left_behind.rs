@@ -115,7 +115,8 @@ async fn a_tree_without_its_blob_is_garbage() {
     let blob = kept(folder.path()).into_iter().find(|file| file.extension().is_none()).unwrap();
     std::fs::remove_file(blob).unwrap();
     let collected = store.care().unwrap().collect(&DELETE).await.unwrap();
-    assert_eq!((collected.scanned, collected.deleted), (0, 1));
+    // It is still recorded.
+    assert_eq!((collected.scanned, collected.deleted), (1, 1));
     assert_eq!(kept(folder.path()), Vec::<PathBuf>::new());
 }
 

@@ -92,8 +92,8 @@ fn without_a_path_all_stores_are_meant() {
     assert_eq!((read.code, read.stderr.matches("read 1 content, 5 B").count()), (0, 2));
     let collected = fs.ok(&["gc"]);
     expect![[r#"
-        /local/one: 0 contents of 0 stored contents, 0 B, would be deleted
-        /local/two: 0 contents of 0 stored contents, 0 B, would be deleted
+        /local/one: 0 contents of 1 stored content, 0 B, would be deleted
+        /local/two: 0 contents of 1 stored content, 0 B, would be deleted
     "#]]
     .assert_eq(&collected);
     let stored = fs.ok(&["du", "--physical"]);
