@@ -18,7 +18,12 @@ struct Layer {
 const LAYERS: &[Layer] = &[
     Layer { name: "nexus-core", needs: &[], tests_need: &[] },
     Layer { name: "nexus-testkit", needs: &["nexus-core"], tests_need: &["nexus-backend-mem"] },
-    Layer { name: "nexus-backend-", needs: &["nexus-core"], tests_need: &["nexus-testkit"] },
+    Layer { name: "nexus-creds", needs: &["nexus-core"], tests_need: &[] },
+    Layer {
+        name: "nexus-backend-",
+        needs: &["nexus-core", "nexus-creds"],
+        tests_need: &["nexus-testkit"],
+    },
     Layer {
         name: "nexus-cas",
         needs: &["nexus-core"],

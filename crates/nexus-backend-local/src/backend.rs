@@ -61,6 +61,7 @@ impl LocalBackend {
             scheme: "local",
             uri: config.uri,
             layout_reason: "every file is at its own path, as other programs see it".to_owned(),
+            credentials: None,
             capabilities,
         };
         Self {

@@ -61,7 +61,13 @@ impl MemBackend {
         capabilities.user_metadata = true;
         capabilities.upload_named_last = true;
         capabilities.digests = Digests::Recorded;
-        let info = Info { scheme: "mem", uri, layout_reason: String::new(), capabilities };
+        let info = Info {
+            scheme: "mem",
+            uri,
+            layout_reason: String::new(),
+            credentials: None,
+            capabilities,
+        };
         Self { info, shared: Arc::new(Shared(Mutex::new(Store::new(limit)))) }
     }
 }

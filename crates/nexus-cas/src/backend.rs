@@ -81,6 +81,7 @@ impl CasBackend {
             scheme: inner.info().scheme,
             uri: inner.info().uri.clone(),
             layout_reason: options.reason,
+            credentials: inner.info().credentials.clone(),
             capabilities,
         };
         let shared = Shared {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::Report;
+
 /// How a store keeps directories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -137,6 +139,8 @@ pub struct Info {
     pub uri: String,
     /// Why this layout was chosen, in one sentence; empty where there is no choice.
     pub layout_reason: String,
+    /// Which credentials are used and where they were found; `None` where none are needed.
+    pub credentials: Option<Report>,
     /// What works here.
     pub capabilities: Capabilities,
 }

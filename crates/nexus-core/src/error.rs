@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::VfsPath;
+use crate::{Report, VfsPath};
 
 /// Result with the workspace's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -164,6 +164,7 @@ struct Inner {
     retry: Retry,
     message: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
+    report: Option<Report>,
     source: Option<Source>,
 }
 
@@ -178,6 +179,7 @@ impl Error {
             retry: Retry::No,
             message: message.into(),
             hint: None,
+            report: None,
             source: None,
         }))
     }
@@ -212,6 +214,13 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Sets what was tried before giving up.
+    #[must_use]
+    pub fn with_report(mut self, report: Report) -> Self {
+        self.0.report = Some(report);
         self
     }
 
@@ -289,6 +298,13 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
+
+    /// What was tried before giving up, where that is worth a table: an `Unauthenticated` error
+    /// of a mount has it.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        self.0.report.as_ref()
+    }
 }
 
 impl fmt::Display for Error {
@@ -315,6 +331,9 @@ impl fmt::Debug for Error {
         }
         if let Some(hint) = &self.0.hint {
             writeln!(f, "  hint: {hint}")?;
+        }
+        if let Some(report) = &self.0.report {
+            report.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {

@@ -28,6 +28,8 @@ mod metadata;
 mod options;
 mod path;
 mod registry;
+mod report;
+mod surroundings;
 mod uri;
 
 pub use async_trait::async_trait;
@@ -53,4 +55,6 @@ pub use path::{IntoPath, VfsPath};
 pub use registry::{
     BackendKind, Candidate, CredentialNeed, Descriptor, MountContext, OptionSpec, Registry,
 };
+pub use report::{Answer, Attempt, Finding, Report};
+pub use surroundings::Surroundings;
 pub use uri::MountUri;

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::{
-    Backend, Error, ErrorKind, Layouts, MemoryBudget, MountUri, Operation, Result, VfsPath,
+    Backend, Error, ErrorKind, Layouts, MemoryBudget, MountUri, Operation, Result, Surroundings,
+    VfsPath,
 };
 
 /// What sort of store a backend shows.
@@ -49,13 +50,15 @@ pub struct OptionSpec {
 pub struct MountContext {
     /// Memory for read-ahead and write-behind, shared by all mounts of the kernel.
     pub budget: MemoryBudget,
+    /// Where credentials may be found: variables and the home directory.
+    pub surroundings: Surroundings,
 }
 
 /// A backend that was built from its URI and is not connected yet. Building it does no I/O.
 #[async_trait]
 pub trait Candidate: Send + Sync {
-    /// Looks for credentials and fails fast: within 3 seconds, with `Unauthenticated` and the list
-    /// of what was tried. A backend that needs none answers at once.
+    /// Looks for credentials and fails fast: within 3 seconds, with `Unauthenticated` and a
+    /// [`Report`](crate::Report) of what was tried. A backend that needs none answers at once.
     async fn check_credentials(&mut self) -> Result<()>;
 
     /// Connects: opens the root, probes what the store can do. Fails when the store is not there.

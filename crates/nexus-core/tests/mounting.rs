@@ -26,7 +26,13 @@ impl Empty {
     fn new() -> Self {
         let uri = "empty://".to_owned();
         let capabilities = Capabilities::default();
-        Self(Info { scheme: "empty", uri, layout_reason: String::new(), capabilities })
+        Self(Info {
+            scheme: "empty",
+            uri,
+            layout_reason: String::new(),
+            credentials: None,
+            capabilities,
+        })
     }
 }
 

@@ -60,6 +60,7 @@ fn build(uri: &MountUri, _: &MountContext) -> Result<Box<dyn Candidate>> {
         scheme: DESCRIPTOR.scheme,
         uri: uri.to_string(),
         layout_reason: String::new(),
+        credentials: None,
         capabilities,
     };
     let months = (1..=12).map(|month| year.month(month, weekdays).into()).collect();

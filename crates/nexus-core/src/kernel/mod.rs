@@ -45,7 +45,7 @@ pub use self::tree::TreeReport;
 pub use self::walk::WalkOptions;
 use crate::{
     Backend, Candidate, Error, ErrorKind, IntoPath, Layout, MemoryBudget, MountContext, MountUri,
-    Operation, Registry, Result, VfsPath, layout,
+    Operation, Registry, Result, Surroundings, VfsPath, layout,
 };
 
 /// One namespace over many mounts. A cheap handle: clones share everything. Dropping the last one
@@ -76,6 +76,7 @@ struct Shared {
 pub struct KernelBuilder {
     registry: Registry,
     memory_budget: u64,
+    surroundings: Surroundings,
     close_deadline: Duration,
     parallelism: usize,
 }
@@ -93,6 +94,13 @@ impl KernelBuilder {
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = bytes;
+        self
+    }
+
+    /// Where backends look for credentials. By default nowhere: no variables, no home directory.
+    #[must_use]
+    pub fn surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
         self
     }
 
@@ -115,7 +123,10 @@ impl KernelBuilder {
     pub fn build(self) -> Kernel {
         let shared = Arc::new_cyclic(|kernel| Shared {
             registry: self.registry,
-            context: MountContext { budget: MemoryBudget::new(self.memory_budget) },
+            context: MountContext {
+                budget: MemoryBudget::new(self.memory_budget),
+                surroundings: self.surroundings,
+            },
             close_deadline: self.close_deadline,
             parallelism: self.parallelism,
             table: ArcSwap::from_pointee(table_with_sys(sys::Sys::new(kernel.clone()))),
@@ -164,6 +175,7 @@ impl Kernel {
         KernelBuilder {
             registry,
             memory_budget: MemoryBudget::DEFAULT_BYTES,
+            surroundings: Surroundings::default(),
             close_deadline: Duration::from_secs(30),
             parallelism: 16,
         }

@@ -29,6 +29,7 @@ impl Sys {
             scheme: "sys",
             uri: "sys://".to_owned(),
             layout_reason: String::new(),
+            credentials: None,
             capabilities: Capabilities::default(),
         };
         Self { info, kernel }
