@@ -93,8 +93,13 @@ pub struct Capabilities {
     pub delete_if_version: bool,
     /// `if_match` and `if_none_match` on reads; every file has a version.
     pub versions: bool,
+    /// A version may come back with the same content: it is made from the content alone, as the
+    /// entity tags of some stores are. Otherwise no version is given out twice.
+    pub versions_repeat: bool,
     /// `copy` inside the store.
     pub copy: bool,
+    /// `copy` takes `WriteMode::Overwrite` only; any other mode is refused.
+    pub copy_overwrites_only: bool,
     /// `rename` of files, atomic.
     pub rename: bool,
     /// `rename` of directories, atomic.

@@ -15,9 +15,12 @@ cases! {
     the_two_are_independent: copies,
     replaces_a_file: copies,
     makes_the_directories_above: copies,
-    create_does_not_replace: |c| copies(c) && c.create,
-    create_wins_once: |c| copies(c) && c.create,
-    replace_takes_exactly_one_version: |c| copies(c) && c.replace && c.versions,
+    create_does_not_replace: |c| copies(c) && c.create && !c.copy_overwrites_only,
+    create_wins_once: |c| copies(c) && c.create && !c.copy_overwrites_only,
+    replace_takes_exactly_one_version: |c| {
+        copies(c) && c.replace && c.versions && !c.copy_overwrites_only
+    },
+    other_modes_are_refused: |c| copies(c) && c.copy_overwrites_only,
     nothing_is_not_found: copies,
     refuses_directories: |c| copies(c) && super::dirs::real(c),
     refuses_a_file_above: |c| copies(c) && super::dirs::real(c),
@@ -145,6 +148,22 @@ async fn replace_takes_exactly_one_version(store: &Subject) {
         .await;
     done(store.copy("/a", "/b", &right).await);
     assert_eq!(store.get("/b").await, "new");
+}
+
+async fn other_modes_are_refused(store: &Subject) {
+    store.put("/a", "new").await;
+    let version = store.put("/b", "old").await.version;
+    let replace = version.map(WriteMode::Replace);
+    store
+        .unchanged(async {
+            for mode in [Some(WriteMode::Create), replace].into_iter().flatten() {
+                for to in ["/b", "/c/d"] {
+                    let onto = store.copy("/a", to, &mode).await;
+                    refused(onto, ErrorKind::Unsupported, Operation::Copy, &["/a", to]);
+                }
+            }
+        })
+        .await;
 }
 
 async fn nothing_is_not_found(store: &Subject) {

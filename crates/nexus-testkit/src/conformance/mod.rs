@@ -86,6 +86,8 @@ pub struct Report {
     pub passed: Vec<&'static str>,
     /// The cases that do not apply to these capabilities.
     pub not_applicable: Vec<&'static str>,
+    /// The cases that were known to fail, and did.
+    pub known: Vec<&'static str>,
 }
 
 impl fmt::Display for Report {
@@ -114,6 +116,23 @@ where
     run_matching(factory, expected, "").await
 }
 
+/// Like [`run`], but the cases of `known` must fail: what one server, and no fault of the backend,
+/// does otherwise. One that passes is a failure, so that the list stays true.
+///
+/// # Panics
+/// As [`run`], and when a case of `known` passes or does not exist.
+pub async fn run_except<F, Made>(
+    factory: F,
+    expected: &Capabilities,
+    known: &[&'static str],
+) -> Report
+where
+    F: Fn() -> Made + Sync,
+    Made: Future<Output = Arc<dyn Backend>> + Send,
+{
+    run_cases(factory, expected, "", known).await
+}
+
 /// Like [`run`], but only the cases whose name contains `filter`.
 ///
 /// # Panics
@@ -123,6 +142,22 @@ where
     F: Fn() -> Made + Sync,
     Made: Future<Output = Arc<dyn Backend>> + Send,
 {
+    run_cases(factory, expected, filter, &[]).await
+}
+
+async fn run_cases<F, Made>(
+    factory: F,
+    expected: &Capabilities,
+    filter: &str,
+    known: &[&'static str],
+) -> Report
+where
+    F: Fn() -> Made + Sync,
+    Made: Future<Output = Arc<dyn Backend>> + Send,
+{
+    for known in known {
+        assert!(table().any(|case| case.short_name() == *known), "no case is called {known:?}");
+    }
     let declared = factory().await;
     assert_eq!(&declared.info().capabilities, expected, "the store declares other capabilities");
     let (mut report, mut failed) = (Report::default(), Vec::new());
@@ -135,6 +170,10 @@ where
         let subject = Subject::new(factory().await);
         let guarded = AssertUnwindSafe((case.run)(&subject)).catch_unwind();
         match tokio::time::timeout(DEADLINE, guarded).await {
+            Ok(Ok(())) if known.contains(&name) => {
+                failed.push(format!("{name}: passes, and was known to fail"));
+            }
+            Ok(Err(_)) if known.contains(&name) => report.known.push(name),
             Ok(Ok(())) => report.passed.push(name),
             Ok(Err(panic)) => failed.push(format!("{name}: {}", message(&*panic))),
             Err(_) => failed.push(format!("{name}: not done after {DEADLINE:?}")),

@@ -20,7 +20,8 @@ cases! {
     refuses_the_root: |c| c.write,
     refuses_a_directory: super::dirs::real,
     refuses_a_file_above: super::dirs::real,
-    gives_each_state_a_version_of_its_own: |c| c.write && c.versions,
+    gives_each_state_a_version_of_its_own: |c| c.write && c.versions && !c.versions_repeat,
+    gives_each_content_a_version_of_its_own: |c| c.write && c.versions && c.versions_repeat,
     create_makes_only_what_is_not_there: |c| c.write && c.create,
     create_wins_once: |c| c.write && c.create,
     replace_takes_exactly_one_version: |c| c.write && c.replace && c.versions,
@@ -125,6 +126,15 @@ async fn gives_each_state_a_version_of_its_own(store: &Subject) {
             assert_eq!(store.get("/a").await, text);
         }
         assert!(seen.insert(version), "a version was given out twice");
+    }
+}
+
+async fn gives_each_content_a_version_of_its_own(store: &Subject) {
+    let mut seen = HashSet::new();
+    for round in 10..60_u32 {
+        let version = store.put("/a", round.to_string()).await.version.expect("a version");
+        assert_eq!(done(store.stat("/a").await).version.as_ref(), Some(&version));
+        assert!(seen.insert(version), "a version was given out for two contents");
     }
 }
 

@@ -40,7 +40,8 @@ struct Run {
     kernel: Kernel,
     tree: Tree,
     foreign: [Option<Box<dyn Foreign>>; 2],
-    /// The state that each version stood for, at each path.
+    /// The state that each version stood for, at each path; a number of its content where versions
+    /// repeat.
     versions: HashMap<(VfsPath, Version), u64>,
     /// The version that each path had when it was last looked at.
     last: BTreeMap<VfsPath, (u64, Version)>,
@@ -60,6 +61,12 @@ fn compare<T, E>(outcome: nexus_core::Result<T>, expected: Expect<E>) -> Check<O
         (Err(error), Err(kinds)) => Err(format!("{error:?}the model fails with {kinds:?}")),
         (Err(error), Ok(_)) => Err(format!("{error:?}the model succeeds")),
     }
+}
+
+/// A number that differs for different contents.
+fn number(content: &Bytes) -> u64 {
+    let digest = Digest::of(content).to_string();
+    u64::from_str_radix(&digest[..16], 16).expect("hexadecimal digits")
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, one: T, model: T) -> Check {
@@ -94,8 +101,10 @@ impl Run {
             return Err(format!("{at} has no version"));
         };
         let named = (at.clone(), version.clone());
-        let state = *self.versions.entry(named).or_insert(file.state);
-        if state != file.state {
+        let repeats = self.tree.capabilities(at).is_some_and(|has| has.versions_repeat);
+        let named_state = if repeats { number(&file.content) } else { file.state };
+        let state = *self.versions.entry(named).or_insert(named_state);
+        if state != named_state {
             return Err(format!("{at}: version {version} stood for another state before"));
         }
         match self.last.insert(at.clone(), (file.state, version.clone())) {
@@ -391,7 +400,10 @@ impl Run {
             return Ok(());
         };
         let inside = self.tree.zone(from) == self.tree.zone(to);
-        let by_store = inside && self.tree.capabilities(to).is_some_and(|has| has.copy);
+        let by_store = inside
+            && self.tree.capabilities(to).is_some_and(|has| {
+                has.copy && (mode == Mode::Overwrite || !has.copy_overwrites_only)
+            });
         same("streamed", method == CopyMethod::Streamed, !by_store && from != to)?;
         let metadata = self.kernel.stat(to).await.map_err(|error| format!("{error:?}"))?;
         self.observe(to, &file, &metadata)
