@@ -1,8 +1,10 @@
 //! Amazon Web Services: credentials, region and endpoint, for S3 and what is compatible with it.
 //! What they are used for belongs to the backend.
 //!
+//! - `environment`: variables
 //! - `options`: what a mount says itself
 
+mod environment;
 mod options;
 
 use aws_types::SdkConfig;
@@ -25,19 +27,11 @@ pub struct AwsFound {
     pub report: Report,
 }
 
-/// Looks for credentials, region and endpoint, in this order each: `options`, environment
-/// variables, the shared credentials file, the config file (roles, single sign-on, web identity,
-/// `credential_process`), web identity, the container endpoint, the instance metadata. The first
-/// source that answers is used; one that is there and does not work stops the search.
-///
-/// Ends within [`AwsOptions::deadline`], with the network down as well.
+/// Looks for credentials, region and endpoint: in `options`, then in environment variables. The
+/// first source that answers is used.
 ///
 /// # Errors
-/// `Unauthenticated` with the report and what to do next; `InvalidOption` when an option names
-/// something that is not there.
+/// `Unauthenticated` with the report and what to do next.
 pub async fn discover(surroundings: &Surroundings, options: &AwsOptions) -> Result<AwsFound> {
-    let _ = surroundings;
-    let config = SdkConfig::builder().build();
-    let report = Report::default();
-    Ok(AwsFound { config, anonymous: options.anonymous, region_assumed: false, report })
+    environment::discover(surroundings, options)
 }
