@@ -13,6 +13,7 @@ mod licences;
 mod markdown;
 mod memory;
 mod out;
+mod peers;
 mod release;
 mod shell;
 mod steps;
@@ -88,6 +89,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[OPTIONS]",
         summary: "10 GiB into a mount with OPTIONS and out of it, its memory watched; all layouts by default",
         run: memory::run,
+    },
+    Command {
+        name: "peers",
+        arguments: "COMMAND",
+        summary: "run a command while real servers of S3 are there, for the tests of that backend",
+        run: peers::run,
     },
     Command {
         name: "torture",

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use crate::shell::{Shell, root};
 use crate::steps::{self, Outcome, Step};
-use crate::{Result, bench, check, demo, docs, features, fuzz, memory, release, torture};
+use crate::{
+    Result, bench, check, demo, docs, features, fuzz, memory, peers::Peers, release, torture,
+};
 
 /// What `test-all` runs after the checks.
 const STEPS: &[Step] = &[
@@ -53,6 +55,7 @@ pub(crate) fn conformance(arguments: &[String]) -> Result {
         [one] => vec![one.clone()],
         _ => return Err("give one backend, or none for all".into()),
     };
+    let mut peers = None;
     for backend in backends {
         let package = format!("nexus-backend-{backend}");
         if !root().join("crates").join(&package).join("tests/conformance.rs").is_file() {
@@ -60,10 +63,20 @@ pub(crate) fn conformance(arguments: &[String]) -> Result {
             return Err(format!("no conformance tests for `{backend}`; there are: {known}").into());
         }
         let mut cargo = shell.cargo(&["test", "--test", "conformance", "--package", &package]);
+        if PEERED.contains(&package.as_str()) {
+            let peers = match &mut peers {
+                Some(peers) => peers,
+                none => none.insert(Peers::start(&shell)?),
+            };
+            cargo.args(["--features", "peers"]).envs(peers.variables());
+        }
         shell.run(&mut cargo)?;
     }
     Ok(())
 }
+
+/// Packages with tests on real servers, which their feature `peers` turns on.
+const PEERED: [&str; 1] = ["nexus-backend-s3"];
 
 /// The backends that have a conformance test, sorted.
 fn with_conformance() -> Result<Vec<String>> {
@@ -110,7 +123,10 @@ fn run_tests(shell: &Shell, cargo: &mut Command) -> Result<Outcome> {
 }
 
 fn tests(shell: &Shell) -> Result<Outcome> {
-    run_tests(shell, runner(shell).args(["--workspace", "--all-features"]))
+    let peers = Peers::start(shell)?;
+    let mut runner = runner(shell);
+    runner.args(["--workspace", "--all-features"]).envs(peers.variables());
+    run_tests(shell, &mut runner)
 }
 
 pub(crate) fn doc_tests(shell: &Shell) -> Result<Outcome> {

@@ -18,7 +18,7 @@ pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2"
 pub(crate) const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
 
 /// Where tools are installed: `NEXUS_FS_TOOLS`, else a place beside other caches.
-fn home() -> PathBuf {
+pub(crate) fn home() -> PathBuf {
     match (env::var_os("NEXUS_FS_TOOLS"), env::var_os("HOME")) {
         (Some(dir), _) => dir.into(),
         (None, Some(home)) => PathBuf::from(home).join(".cache/nexus-fs/tools"),

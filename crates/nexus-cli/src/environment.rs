@@ -4,10 +4,14 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use nexus_fs::{Kernel, Registry, Surroundings};
+
 /// The surroundings of one run, read once.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     pub(crate) home: Option<PathBuf>,
+    /// Where backends look for credentials.
+    pub(crate) surroundings: Surroundings,
     /// Where state is kept; `None` when nothing says where.
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) no_color: bool,
@@ -34,6 +38,7 @@ impl Environment {
         let stdout = std::io::stdout();
         let columns = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| size.ws_col);
         Self {
+            surroundings: Surroundings::new(std::env::vars_os(), home.clone()),
             home,
             state_dir,
             no_color: variable("NO_COLOR").is_some(),
@@ -41,5 +46,9 @@ impl Environment {
             stderr_is_terminal: std::io::stderr().is_terminal(),
             width: columns.filter(|columns| *columns > 0).map_or(80, usize::from),
         }
+    }
+    /// A kernel without mounts, whose backends look for credentials here.
+    pub(crate) fn kernel(&self, registry: Registry) -> Kernel {
+        Kernel::builder(registry).surroundings(self.surroundings.clone()).build()
     }
 }

@@ -18,7 +18,7 @@ const COMPUTER: &str = "/file";
 /// The kernel of one command.
 pub(crate) struct Session<'a> {
     pub(crate) kernel: Kernel,
-    environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     saved: Vec<SavedMount>,
     /// Why the saved mounts are not known; said when one is needed.
     unsaved: Option<Failure>,
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
             Ok(file) => (file.mounts, None),
             Err(failure) => (Vec::new(), Some(failure)),
         };
-        let kernel = Kernel::new(nexus_fs::registry()?);
+        let kernel = environment.kernel(nexus_fs::registry()?);
         let session = Self { kernel, environment, saved, unsaved };
         let requests = mounts.iter().map(|text| session.request(text)).collect::<Result<_, _>>()?;
         session.kernel.mount(requests).await?;

@@ -70,10 +70,10 @@ fn schemes_and_options_that_are_not_known() {
     );
     expect![[r#"
         error: mount zip://x: unknown scheme `zip`
-        hint: this build knows: local, mem
+        hint: this build knows: local, mem, s3
 
         error: mount: unknown scheme `zip`
-        hint: this build knows: local, mem
+        hint: this build knows: local, mem, s3
 
         error: mount local:///tmp?durabilty=full: unknown option `durabilty`
         hint: `local` takes: chunking, create, durability, layout, resolver

@@ -276,7 +276,7 @@ fn backends_and_the_kernels_own_tree_tell_what_is_built_in() {
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["scheme"].as_str().unwrap().into())
         .collect();
-    assert_eq!(schemes, ["local", "mem"]);
+    assert_eq!(schemes, ["local", "mem", "s3"]);
     assert_eq!(fs.ok(&["cat", "/__sys__/version"]), concat!(env!("CARGO_PKG_VERSION"), "\n"));
     assert!(fs.ok(&["doctor"]).ends_with("nothing is wrong\n"));
 }

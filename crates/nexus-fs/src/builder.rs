@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nexus_core::kernel::{KernelBuilder, MountRequest};
-use nexus_core::{IntoPath, Kernel, MountUri, Registry, Result};
+use nexus_core::{IntoPath, Kernel, MountUri, Registry, Result, Surroundings};
 
 /// Collects mounts and settings, then opens all of them at once.
 ///
@@ -35,10 +35,13 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Nothing mounted, default settings.
+    /// Nothing mounted, default settings. Backends look for credentials in the variables and the
+    /// home directory of this process.
     #[must_use]
     pub fn new() -> Self {
-        Self { requests: Vec::new(), kernel: Kernel::builder(Registry::default()) }
+        let kernel = Kernel::builder(Registry::default());
+        let kernel = kernel.surroundings(crate::process::surroundings());
+        Self { requests: Vec::new(), kernel }
     }
 
     /// Mounts `uri` at the mount point that follows from it.
@@ -79,6 +82,13 @@ impl Builder {
     #[must_use]
     pub fn parallelism(mut self, objects: usize) -> Self {
         self.kernel = self.kernel.parallelism(objects);
+        self
+    }
+
+    /// Where backends look for credentials, instead of this process's own surroundings.
+    #[must_use]
+    pub fn surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.kernel = self.kernel.surroundings(surroundings);
         self
     }
 

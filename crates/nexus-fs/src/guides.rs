@@ -10,5 +10,8 @@ struct ContentAddressed;
 #[doc = include_str!("../../../docs/backends/mem.md")]
 struct BackendMem;
 
+#[doc = include_str!("../../../docs/backends/s3.md")]
+struct BackendS3;
+
 #[doc = include_str!("../../../docs/backends/local.md")]
 struct BackendLocal;

@@ -26,6 +26,7 @@
 //! |---|---|---|
 //! | `backend-local` | `local://PATH`, files of this computer | yes |
 //! | `backend-mem` | `mem://NAME`, a store in this program's memory | yes |
+//! | `backend-s3` | `s3://BUCKET`, Amazon S3 and what speaks its protocol | no |
 //! | `layout-cas` | `layout=cas`, content by digest in a folder | yes |
 //! | `full` | all of them | |
 
@@ -34,6 +35,7 @@ mod builder;
 #[cfg(all(doctest, feature = "backend-local", feature = "backend-mem"))]
 mod guides;
 mod linked;
+mod process;
 
 pub use builder::Builder;
 pub use linked::registry;

@@ -10,10 +10,13 @@ const PROMISED: &[&Descriptor] = &[
     &nexus_backend_local::DESCRIPTOR,
     #[cfg(feature = "backend-mem")]
     &nexus_backend_mem::DESCRIPTOR,
+    #[cfg(feature = "backend-s3")]
+    &nexus_backend_s3::DESCRIPTOR,
 ];
 
 /// Every scheme of the project, and the feature that brings it.
-const FEATURES: &[(&str, &str)] = &[("local", "backend-local"), ("mem", "backend-mem")];
+const FEATURES: &[(&str, &str)] =
+    &[("local", "backend-local"), ("mem", "backend-mem"), ("s3", "backend-s3")];
 
 /// The backends of this program: those that the enabled features promise, and those that other
 /// linked crates registered.

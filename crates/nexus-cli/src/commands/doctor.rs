@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nexus_fs::{Descriptor, Kernel, MountInfo, MountRequest};
+use nexus_fs::{Descriptor, MountInfo, MountRequest};
 use serde_json::{Value, json};
 
 use crate::environment::Environment;
@@ -70,7 +70,7 @@ pub(crate) async fn doctor(
     for request in requests {
         let about = request.as_ref().map_or_else(|_| "mount".to_owned(), |r| r.uri.to_string());
         let looked = match request {
-            Ok(request) => look(request).await,
+            Ok(request) => look(request, environment).await,
             Err(failure) => Err(failure),
         };
         match looked {
@@ -95,9 +95,9 @@ struct Looked {
     stat_ms: f64,
 }
 
-async fn look(request: MountRequest) -> Result<Looked, Failure> {
+async fn look(request: MountRequest, environment: &Environment) -> Result<Looked, Failure> {
     let milliseconds = |begin: Instant| begin.elapsed().as_secs_f64() * 1000.0;
-    let kernel = Kernel::new(nexus_fs::registry()?);
+    let kernel = environment.kernel(nexus_fs::registry()?);
     let begin = Instant::now();
     let info = kernel.mount(vec![request]).await?.remove(0);
     let opened_ms = milliseconds(begin);

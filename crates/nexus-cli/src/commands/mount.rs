@@ -1,6 +1,6 @@
 //! `mount` and `unmount`: the saved mounts.
 
-use nexus_fs::{Kernel, MountInfo, MountRequest, VfsPath};
+use nexus_fs::{MountInfo, MountRequest, VfsPath};
 use serde_json::{Value, json};
 
 use super::each;
@@ -32,7 +32,7 @@ async fn open(
     session: &Session<'_>,
     requests: Vec<MountRequest>,
 ) -> Result<Vec<MountInfo>, Failure> {
-    let kernel = Kernel::new(session.kernel.registry().clone());
+    let kernel = session.environment.kernel(session.kernel.registry().clone());
     let mounted = kernel.mount(requests).await?;
     for info in &mounted {
         kernel.stat(&info.at).await?;
