@@ -1,6 +1,8 @@
 //! Uploads and copies by parts under conditions, on a real server: what is done at Amazon only, tried
 //! where one writer at a time makes the server exact as well.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;

@@ -153,7 +153,7 @@ impl<'a> Answer<'a> {
                     | "IllegalLocationConstraintException"
             )
         );
-        if !redirect && !(wrong_region && self.region.is_some()) {
+        if !(redirect || wrong_region && self.region.is_some()) {
             return None;
         }
         let error = |message| Error::new(ErrorKind::InvalidOption, message);

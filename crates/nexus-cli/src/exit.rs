@@ -70,6 +70,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let mut chain = vec![format!("kind: {}", error.kind())];
         chain.extend(error.mount().map(|mount| format!("mount: {mount}")));
+        if let Some(report) = error.report() {
+            chain.extend(report.to_string().lines().map(str::to_owned));
+        }
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
             chain.push(format!("caused by: {cause}"));

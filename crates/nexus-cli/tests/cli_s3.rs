@@ -87,4 +87,6 @@ fn without_credentials_it_says_what_to_do_at_once() {
     let error = fs.fails(4, &["ls", "s3://nobody"]);
     assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
     assert!(begin.elapsed().as_secs() < 3);
+    let asked = fs.fails(4, &["-v", "ls", "s3://nobody"]);
+    assert!(asked.contains("AWS_ACCESS_KEY_ID is not set"), "{asked}");
 }
