@@ -72,7 +72,8 @@ impl Peers {
         fs::write(&identities, IDENTITIES)?;
         let mut weed = Command::new(bin.join("weed"));
         weed.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=50"])
-            .args(["-master.volumeSizeLimitMB=64", "-filer", "-s3"])
+            // Its own measure is a share of the disk, however large that is.
+            .args(["-master.volumeSizeLimitMB=64", "-volume.minFreeSpace=256MiB", "-filer", "-s3"])
             // Services that would listen on fixed ports.
             .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
             .arg(format!("-dir={}", self.dir.join("seaweedfs").display()))

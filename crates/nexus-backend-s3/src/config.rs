@@ -29,7 +29,6 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
     AwsOptions::SPECS[0],
     AwsOptions::SPECS[1],
     AwsOptions::SPECS[2],
-    AwsOptions::SPECS[3],
     OptionSpec {
         name: "path_style",
         values: "true|false",
@@ -88,9 +87,8 @@ impl Config {
     /// Reads a URI. No I/O.
     pub(crate) fn from_uri(uri: &MountUri) -> Result<Self> {
         if uri.expose_user_info().is_some() {
-            return Err(invalid("credentials do not belong into a mount URI").with_hint(
-                "put them into the environment or a profile, and name it with `profile=NAME`",
-            ));
+            return Err(invalid("credentials do not belong into a mount URI")
+                .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"));
         }
         let encryption = encryption(uri)?;
         let kms_key = text(uri, "kms_key")?;
@@ -218,7 +216,7 @@ mod tests {
     #[test]
     fn reads_every_option() {
         let config = config(
-            "s3://my-bucket/a/b/?region=eu-west-1&endpoint=http://127.0.0.1:9000&profile=work\
+            "s3://my-bucket/a/b/?region=eu-west-1&endpoint=http://127.0.0.1:9000\
              &path_style=true&anonymous=false&requester_pays=true&sse=aws:kms&kms_key=alias/x\
              &storage_class=STANDARD_IA&part_size=16M&concurrency=3",
         )

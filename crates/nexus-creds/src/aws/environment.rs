@@ -17,11 +17,6 @@ use super::{AwsFound, AwsOptions};
 const ASSUMED: &str = "us-east-1";
 
 pub(super) fn discover(surroundings: &Surroundings, options: &AwsOptions) -> Result<AwsFound> {
-    if options.profile.is_some() {
-        return Err(Error::new(ErrorKind::Unsupported, "profiles are not read by this version")
-            .with_operation(Operation::Mount)
-            .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
-    }
     let (credentials, asked) = credentials(surroundings, options);
     let (region, regions) =
         text(surroundings, options.region.as_ref(), &["AWS_REGION", "AWS_DEFAULT_REGION"]);

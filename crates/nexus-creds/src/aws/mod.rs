@@ -15,9 +15,8 @@ pub use self::options::AwsOptions;
 /// What a discovery found. `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct AwsFound {
-    /// The configuration for a client: credentials that are refreshed before they lapse, one
-    /// refresh at a time; region; endpoint; an HTTP client that never follows a redirect; timeouts
-    /// for connecting and for silence. Without credentials when the mount is anonymous.
+    /// What a client begins with: credentials, region, endpoint. Without credentials when the mount is
+    /// anonymous.
     pub config: SdkConfig,
     /// Whether requests are not signed.
     pub anonymous: bool,

@@ -1,45 +1,30 @@
 //! What a mount says itself of credentials, region and endpoint.
 
-use std::time::Duration;
-
 use nexus_core::{Error, ErrorKind, MountUri, Operation, OptionSpec, Result};
 
 /// The options of a mount that a discovery knows. By default none is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AwsOptions {
-    /// The profile in the files of `~/.aws`; the environment's keys are passed over then.
-    pub profile: Option<String>,
     /// The region, before any other source.
     pub region: Option<String>,
     /// The endpoint's URL, before any other source.
     pub endpoint: Option<String>,
     /// Sign nothing, and look for no credentials.
     pub anonymous: bool,
-    /// How long the whole discovery may take. Default [`AwsOptions::DEADLINE`].
-    pub deadline: Duration,
 }
 
 impl AwsOptions {
-    /// How long a discovery may take unless told otherwise: a mount without credentials fails
-    /// within 3 seconds, and this leaves it time to say so.
-    pub const DEADLINE: Duration = Duration::from_millis(2500);
-
     /// The options as a descriptor lists them.
-    pub const SPECS: [OptionSpec; 4] = [
-        OptionSpec {
-            name: "profile",
-            values: "NAME",
-            summary: "the profile in the files of `~/.aws` that has the credentials",
-        },
+    pub const SPECS: [OptionSpec; 3] = [
         OptionSpec {
             name: "region",
             values: "NAME",
-            summary: "the region; else from the environment or the profile",
+            summary: "the region; else from the environment",
         },
         OptionSpec {
             name: "endpoint",
             values: "URL",
-            summary: "where the service is; else from the environment, the profile, or Amazon's own",
+            summary: "where the service is; else from the environment, or Amazon's own",
         },
         OptionSpec {
             name: "anonymous",
@@ -65,25 +50,7 @@ impl AwsOptions {
                     .with_hint("`anonymous` is one of: false, true"));
             }
         };
-        Ok(Self {
-            profile: text("profile")?,
-            region: text("region")?,
-            endpoint: text("endpoint")?,
-            anonymous,
-            ..Self::default()
-        })
-    }
-}
-
-impl Default for AwsOptions {
-    fn default() -> Self {
-        Self {
-            profile: None,
-            region: None,
-            endpoint: None,
-            anonymous: false,
-            deadline: Self::DEADLINE,
-        }
+        Ok(Self { region: text("region")?, endpoint: text("endpoint")?, anonymous })
     }
 }
 
@@ -101,8 +68,7 @@ mod tests {
 
     #[test]
     fn reads_every_option() {
-        let read = options("s3://b?profile=p&region=r&endpoint=http://e:1&anonymous=true").unwrap();
-        assert_eq!(read.profile.as_deref(), Some("p"));
+        let read = options("s3://b?region=r&endpoint=http://e:1&anonymous=true").unwrap();
         assert_eq!(read.region.as_deref(), Some("r"));
         assert_eq!(read.endpoint.as_deref(), Some("http://e:1"));
         assert!(read.anonymous);
@@ -113,7 +79,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         for (uri, name) in [
-            ("s3://b?profile=", "`profile`"),
+            ("s3://b?endpoint=", "`endpoint`"),
             ("s3://b?region", "`region`"),
             ("s3://b?anonymous=perhaps", "`anonymous`"),
         ] {
