@@ -142,7 +142,8 @@ Examples:
     /// Copy what differs out of a mount that keeps content by digest, verified
     #[command(after_long_help = "\
 Examples:
-  nexus-fs export /local/store/photos ./photos")]
+  nexus-fs export /local/store/photos ./out        to ./out/photos
+  nexus-fs export /local/store/photos/ ./out       to ./out")]
     Export(AdoptArgs),
     /// Move or rename files and directories, between any mounts
     #[command(after_long_help = "Examples:\n  nexus-fs mv /local/data/a.txt /local/data/b.txt")]
@@ -328,10 +329,11 @@ pub(crate) struct CopyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AdoptArgs {
-    /// Files and directories, and last where to
+    /// Files and directories, and last the directory that they go into, under their own names; of one
+    /// that is written with `/` at its end, what is in it
     #[arg(required = true, num_args = 2.., value_name = "PATH")]
     pub(crate) paths: Vec<String>,
-    /// Say what would be copied, and copy nothing
+    /// Say what would be copied, and copy nothing; what is twice in the source counts twice
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }

@@ -149,8 +149,9 @@ fn what_differs_is_imported_and_exported() {
     said += &fs.ok(&["import", "-n", "--json", "./photos", "/local/store"]);
     said += &fs.ok(&["export", "-n", "/local/store/photos", "./out"]);
     said += &fs.ok(&["export", "/local/store/photos", "./out"]);
-    std::fs::remove_file(at(&fs, "out/a")).unwrap();
-    said += &fs.ok(&["export", "/local/store/photos/a", "/local/store/photos/c", "./out"]);
+    std::fs::remove_file(at(&fs, "out/photos/a")).unwrap();
+    said += &fs.ok(&["export", "/local/store/photos/a", "/local/store/photos/c", "./out/photos"]);
+    said += &fs.ok(&["export", "/local/store/photos/", "./out"]);
     said += &fs.fails(1, &["import", "./photos", "./out"]);
     said += &fs.fails(1, &["export", "./photos", "/local/store/x"]);
     said += &fs.fails(3, &["import", "./missing", "/local/store"]);
@@ -159,10 +160,11 @@ fn what_differs_is_imported_and_exported() {
         imported 2 files, 195.3 KiB to /local/store/photos: 97.7 KiB new, 97.7 KiB stored already
         imported 1 file, 3 B to /local/store/photos: 3 B new, 0 B stored already; 2 files, 195.3 KiB, unchanged
         {"bytes":0,"directories":0,"dry_run":true,"failed":0,"files":0,"from":"/fileFOLDER/photos","known_bytes":0,"new_bytes":0,"skipped":0,"to":"/local/store/photos","unchanged":3,"unchanged_bytes":200003}
-        would export 3 files, 195.3 KiB to /fileFOLDER/out
+        would export 3 files, 195.3 KiB to /fileFOLDER/out/photos
+        exported 3 files, 195.3 KiB to /fileFOLDER/out/photos
+        exported 1 file, 97.7 KiB to /fileFOLDER/out/photos/a
+        exported 0 files, 0 B to /fileFOLDER/out/photos/c; 1 file, 3 B, unchanged
         exported 3 files, 195.3 KiB to /fileFOLDER/out
-        exported 1 file, 97.7 KiB to /fileFOLDER/out/a
-        exported 0 files, 0 B to /fileFOLDER/out/c; 1 file, 3 B, unchanged
         error: copy /fileFOLDER/out/photos: import is for mounts that keep content by digest
         hint: `layout=cas` makes a content-addressed store of an empty directory; `cp -r` copies between any mounts
         error: copy /fileFOLDER/photos: export is for mounts that keep content by digest
@@ -170,6 +172,22 @@ fn what_differs_is_imported_and_exported() {
         error: stat /fileFOLDER/missing: no such file or directory
     "#]].assert_eq(&said);
     assert_eq!(std::fs::read(at(&fs, "out/a")).unwrap(), vec![7; 100_000]);
+
+    // What can not be exported is named, and the rest is; again, the rest is there.
+    std::fs::write(blob(&at(&fs, "store")), [0; 100_000]).unwrap();
+    for unchanged in ["", "; 1 file, 3 B, unchanged"] {
+        let broken = fs.run(&["export", "/local/store/photos", "./broken"]);
+        assert_eq!(broken.code, 7);
+        assert!(broken.stdout.trim_end().ends_with(unchanged), "{}", broken.stdout);
+        for name in ["a", "b"] {
+            let exported = at(&fs, "broken/photos").join(name);
+            let named =
+                format!("copy /local/store/photos/{name}: the stored content does not match");
+            assert!(broken.stderr.contains(&named), "{}", broken.stderr);
+            assert!(!exported.exists());
+        }
+        assert_eq!(std::fs::read(at(&fs, "broken/photos/c")).unwrap(), b"new");
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use nexus_fs::{CopyOptions, TreeReport, VfsPath};
 use serde_json::json;
 
-use super::copy::Destination;
 use super::each;
 use super::remove::report_failures;
 use crate::args::AdoptArgs;
@@ -43,16 +42,23 @@ async fn adopt(
     session: &Session<'_>,
     output: &Output,
 ) -> Result<(), Failure> {
-    let (destination, sources) = Destination::of(&args.paths, session).await?;
-    let (destination, bar) = (&destination, &Bar::new(output));
+    let Some((destination, sources)) = args.paths.split_last() else {
+        return Err(Failure::usage("no path is given"));
+    };
+    let destination = &session.path(destination, Reach::Here).await?;
+    let bar = &Bar::new(output);
     let options = &CopyOptions {
         dry_run: args.dry_run,
         progress: Some(Arc::clone(bar) as _),
         ..CopyOptions::default()
     };
-    each(&args.paths[..sources], output, |operand| async move {
+    each(sources, output, |operand| async move {
         let from = session.path(operand, Reach::Below).await?;
-        let to = destination.for_source(&from)?;
+        // Whether something is there already changes nothing: the next run goes to the same place.
+        let to = match from.file_name() {
+            Some(name) if !operand.ends_with('/') => destination.join(name)?,
+            _ => destination.clone(),
+        };
         let done = match direction {
             Direction::Import => session.kernel.import(&from, &to, options).await,
             Direction::Export => session.kernel.export(&from, &to, options).await,

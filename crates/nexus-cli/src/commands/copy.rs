@@ -15,16 +15,13 @@ use crate::render::{count, size};
 use crate::session::{Reach, Session};
 
 /// Where the operands go: to the target itself, or into it when it is a directory.
-pub(super) struct Destination {
-    pub(super) path: VfsPath,
+struct Destination {
+    path: VfsPath,
     is_dir: bool,
 }
 
 impl Destination {
-    pub(super) async fn of(
-        paths: &[String],
-        session: &Session<'_>,
-    ) -> Result<(Self, usize), Failure> {
+    async fn of(paths: &[String], session: &Session<'_>) -> Result<(Self, usize), Failure> {
         let last = paths.len() - 1;
         let path = session.path(&paths[last], Reach::Here).await?;
         let is_dir = match session.kernel.stat(&path).await {
@@ -40,7 +37,7 @@ impl Destination {
         Ok((Self { path, is_dir }, last))
     }
 
-    pub(super) fn for_source(&self, source: &VfsPath) -> Result<VfsPath, Failure> {
+    fn for_source(&self, source: &VfsPath) -> Result<VfsPath, Failure> {
         match source.file_name() {
             Some(name) if self.is_dir => Ok(self.path.join(name)?),
             _ => Ok(self.path.clone()),

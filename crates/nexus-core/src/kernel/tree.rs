@@ -29,7 +29,8 @@ pub struct TreeReport {
     /// Their bytes.
     pub unchanged_bytes: u64,
     /// Bytes, of those that went through this program, that the target kept already and did not store
-    /// again. Known of an import, and of a dry run into a store that keeps content by digest.
+    /// again. Known of an import, and of a dry run into a store that keeps content by digest; the latter
+    /// does not see what is twice in the source.
     pub known_bytes: u64,
     /// Files copied by metadata alone.
     pub metadata: u64,
